@@ -1,0 +1,78 @@
+# nsctl: `make help` lists the targets. Two are enough to start: `make run` and `make test`.
+
+ARCH   ?= x86_64
+TARGET := $(if $(filter armv7,$(ARCH)),armv7-unknown-linux-musleabihf,$(if $(filter riscv64 riscv64gc,$(ARCH)),riscv64gc-unknown-linux-musl,$(ARCH)-unknown-linux-musl))
+NSCTL  := target/$(TARGET)/release/nsctl
+# The most that `make size` lets the binary have, in bytes.
+SIZE_BUDGET ?= 250000
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+
+CARGO_MUSL := tools/cargo-musl $(TARGET)
+# Panic messages name source files: without the builder's home, the same bytes come out on every machine.
+CARGO_DIR  := $(or $(CARGO_HOME),$(HOME)/.cargo)
+RELEASE    := build --locked --release --target $(TARGET) \
+	--config "target.$(TARGET).rustflags=['--remap-path-prefix=$(CARGO_DIR)/registry/src=/crates']"
+# The test programs are static, so that they can be copied into a container or an initramfs.
+HOST       := $(shell rustc -vV | sed -n 's/^host: //p')
+HOST_TESTS := RUSTFLAGS=-Ctarget-feature=+crt-static cargo test --locked --target $(HOST)
+
+.PHONY: all toolchain run test unit boxes lint size reproducible bench qemu-test qemu-shell arch-test install bless clean help
+
+all: ## build the static binary (ARCH=x86_64, aarch64, armv7 or riscv64gc)
+	$(CARGO_MUSL) $(RELEASE)
+	@ls -l $(NSCTL)
+
+toolchain: ## make the toolchain for the static target, if it is not there
+	$(CARGO_MUSL)
+
+run: all ## build, then an isolated shell (without a terminal: a short demonstration)
+	@if [ -t 0 ] && [ -t 1 ]; then $(NSCTL) run /bin/sh; else tools/demo $(NSCTL); fi
+
+test: all unit boxes ## every test that this machine can run
+
+unit: ## the tests inside the source files, and the golden plans
+	$(HOST_TESTS) --bin nsctl
+
+boxes: all ## real containers, on this machine
+	NSCTL=$(CURDIR)/$(NSCTL) $(HOST_TESTS) --test boxes --test source
+
+bless: ## write the golden plans anew
+	BLESS=1 $(HOST_TESTS) --bin nsctl golden
+
+lint: ## clippy and rustfmt, warnings are errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+size: all ## the binary against its budget, and that it is static
+	@tools/size $(NSCTL) $(SIZE_BUDGET)
+
+reproducible: all ## build again in another place; the bytes must be the same
+	$(CARGO_MUSL) $(RELEASE) --target-dir target/again
+	cmp $(NSCTL) target/again/$(TARGET)/release/nsctl && echo "the two builds are the same"
+	@rm -rf target/again
+
+bench: all ## measure beside the peers, in one run
+	NSCTL=$(CURDIR)/$(NSCTL) cargo bench --locked --bench bench -- $(BENCH_ARGS)
+
+qemu-test: all ## the box tests in booted kernels (KERNELS="6.1 newest")
+	tools/qemu/test.sh --nsctl $(NSCTL) --boxes "$$(tools/test-program boxes)" --kernels "$(or $(KERNELS),6.1 newest)"
+
+qemu-shell: all ## a shell in an initramfs with nsctl
+	tools/qemu/test.sh --shell --nsctl $(NSCTL)
+
+install: all ## install to DESTDIR, below PREFIX
+	install -D -m 755 $(NSCTL) $(DESTDIR)$(BINDIR)/nsctl
+	install -D -m 644 docs/nsctl.1 $(DESTDIR)$(MANDIR)/man1/nsctl.1
+
+clean: ## remove what was built
+	cargo clean
+
+arch-test: ## aarch64, armv7 and riscv64 under emulation, and that other systems are refused
+	tools/arch-test
+	tools/other-os
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14

@@ -1,0 +1,235 @@
+//! argv → [`Command`]: what was typed, one structure per verb. What is left over or contradicts itself is an
+//! error; what the words mean is decided in `spec`. No system calls.
+
+use std::ffi::{OsStr, OsString};
+
+use lexopt::{Arg, Parser, ValueExt};
+
+use crate::error::{Error, Result};
+
+mod help;
+pub(crate) use help::{VERSION, text as help};
+
+/// Options before the verb, and the verb.
+pub(crate) struct Invocation {
+    pub(crate) log_json: bool,
+    pub(crate) command: Command,
+}
+
+pub(crate) enum Command {
+    Help(&'static str),
+    Version,
+    Run(Box<Run>),
+    Simple(Simple),
+    Ps(Ps),
+    Check(Check),
+}
+
+/// `nsctl run`, as typed.
+#[derive(Default)]
+pub(crate) struct Run {
+    pub(crate) uts: Option<String>,
+    pub(crate) pid: Option<String>,
+    pub(crate) ipc: Option<String>,
+    pub(crate) cgroupns: Option<String>,
+    pub(crate) net: Option<String>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) domainname: Option<String>,
+    pub(crate) no_init: bool,
+    pub(crate) env: Vec<OsString>,
+    pub(crate) env_file: Vec<OsString>,
+    pub(crate) workdir: Option<OsString>,
+    pub(crate) interactive: bool,
+    pub(crate) name: Option<String>,
+    pub(crate) rm: bool,
+    pub(crate) pidfile: Option<OsString>,
+    pub(crate) preserve_fds: Option<String>,
+    pub(crate) memory: Option<String>,
+    pub(crate) cpus: Option<String>,
+    pub(crate) pids_limit: Option<String>,
+    pub(crate) cpuset_cpus: Option<String>,
+    pub(crate) explain: bool,
+    pub(crate) verbose: bool,
+    pub(crate) argv: Vec<OsString>,
+}
+
+#[derive(Default)]
+pub(crate) struct Simple {
+    pub(crate) explain: bool,
+    pub(crate) verbose: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Ps {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    pub(crate) no_trunc: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Check {
+    pub(crate) json: bool,
+    pub(crate) kconfig: bool,
+}
+
+/// Reads the whole command line; `args` starts with the program's own name.
+pub(crate) fn parse(args: Vec<OsString>) -> Result<Invocation> {
+    let mut parser = Parser::from_iter(args);
+    let mut log_json = false;
+    let command = loop {
+        match parser.next().map_err(wrong)? {
+            Some(Arg::Long("log-format")) => log_json = log_format(&mut parser)?,
+            Some(Arg::Long("help")) => break Command::Help("nsctl"),
+            Some(Arg::Long("version") | Arg::Short('V')) => break Command::Version,
+            Some(Arg::Value(verb)) => break command(&verb, &mut parser, &mut log_json)?,
+            Some(other) => return Err(wrong(other.unexpected()).hint("see nsctl --help")),
+            None => return Err(Error::new("no command was given").hint("try nsctl run /bin/sh, or nsctl --help")),
+        }
+    };
+    Ok(Invocation { log_json, command })
+}
+
+fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
+    match verb.to_str() {
+        Some("run") => run(parser, log_json),
+        Some("simple") => simple(parser),
+        Some("ps") => ps(parser),
+        Some("check") => check(parser),
+        Some("version") => Ok(Command::Version),
+        Some("help") => match parser.next().map_err(wrong)? {
+            None => Ok(Command::Help("nsctl")),
+            Some(Arg::Value(topic)) => match help::VERBS.iter().find(|verb| topic == **verb) {
+                Some(verb) => Ok(Command::Help(verb)),
+                None => Err(Error::new(format!("there is no help on {}", topic.display())).hint("see nsctl --help")),
+            },
+            Some(other) => Err(wrong(other.unexpected())),
+        },
+        _ => Err(Error::new(format!("nsctl has no command {}", verb.display()))
+            .hint("it has run, simple, ps, check; see nsctl --help")),
+    }
+}
+
+fn run(parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
+    let mut run = Run::default();
+    while let Some(arg) = parser.next().map_err(wrong)? {
+        match arg {
+            Arg::Long("uts") => once(&mut run.uts, "--uts", text(parser)?)?,
+            Arg::Long("pid") => once(&mut run.pid, "--pid", text(parser)?)?,
+            Arg::Long("ipc") => once(&mut run.ipc, "--ipc", text(parser)?)?,
+            Arg::Long("cgroupns") => once(&mut run.cgroupns, "--cgroupns", text(parser)?)?,
+            Arg::Long("net" | "network") => once(&mut run.net, "--net", text(parser)?)?,
+            Arg::Long("hostname") | Arg::Short('h') => once(&mut run.hostname, "--hostname", text(parser)?)?,
+            Arg::Long("domainname") => once(&mut run.domainname, "--domainname", text(parser)?)?,
+            Arg::Long("no-init") => run.no_init = true,
+            Arg::Long("env") | Arg::Short('e') => run.env.push(parser.value().map_err(wrong)?),
+            Arg::Long("env-file") => run.env_file.push(parser.value().map_err(wrong)?),
+            Arg::Long("workdir") | Arg::Short('w') => {
+                once(&mut run.workdir, "--workdir", parser.value().map_err(wrong)?)?
+            }
+            Arg::Long("interactive") | Arg::Short('i') => run.interactive = true,
+            Arg::Long("name") => once(&mut run.name, "--name", text(parser)?)?,
+            Arg::Long("rm") => run.rm = true,
+            Arg::Long("pidfile") => once(&mut run.pidfile, "--pidfile", parser.value().map_err(wrong)?)?,
+            Arg::Long("preserve-fds") => once(&mut run.preserve_fds, "--preserve-fds", text(parser)?)?,
+            Arg::Long("memory") | Arg::Short('m') => once(&mut run.memory, "--memory", text(parser)?)?,
+            Arg::Long("cpus") => once(&mut run.cpus, "--cpus", text(parser)?)?,
+            Arg::Long("pids-limit") => once(&mut run.pids_limit, "--pids-limit", text(parser)?)?,
+            Arg::Long("cpuset-cpus") => once(&mut run.cpuset_cpus, "--cpuset-cpus", text(parser)?)?,
+            Arg::Long("explain") => run.explain = true,
+            Arg::Long("verbose") | Arg::Short('v') => run.verbose = true,
+            Arg::Long("log-format") => *log_json = log_format(parser)?,
+            Arg::Long("help") => return Ok(Command::Help("run")),
+            // Options end at the command's name: what follows belongs to the command.
+            Arg::Value(program) => {
+                run.argv.push(program);
+                run.argv.extend(parser.raw_args().map_err(wrong)?);
+            }
+            other => return Err(unexpected(other, "run")),
+        }
+    }
+    if run.argv.is_empty() {
+        return Err(Error::new("nsctl run: no command was given").hint("for a shell: nsctl run /bin/sh"));
+    }
+    Ok(Command::Run(Box::new(run)))
+}
+
+fn simple(parser: &mut Parser) -> Result<Command> {
+    let mut simple = Simple::default();
+    while let Some(arg) = parser.next().map_err(wrong)? {
+        match arg {
+            Arg::Long("explain") => simple.explain = true,
+            Arg::Long("verbose") | Arg::Short('v') => simple.verbose = true,
+            Arg::Long("help") => return Ok(Command::Help("simple")),
+            other => return Err(unexpected(other, "simple")),
+        }
+    }
+    Ok(Command::Simple(simple))
+}
+
+fn ps(parser: &mut Parser) -> Result<Command> {
+    let mut ps = Ps::default();
+    while let Some(arg) = parser.next().map_err(wrong)? {
+        match arg {
+            Arg::Long("format") => ps.json = choice(parser, "--format", ["table", "json"])? == 1,
+            Arg::Long("json") => ps.json = true,
+            Arg::Long("quiet") | Arg::Short('q') => ps.quiet = true,
+            Arg::Long("no-trunc") => ps.no_trunc = true,
+            Arg::Long("help") => return Ok(Command::Help("ps")),
+            other => return Err(unexpected(other, "ps")),
+        }
+    }
+    if ps.json && ps.quiet {
+        return Err(Error::new("nsctl ps: --quiet and --format json contradict each other"));
+    }
+    Ok(Command::Ps(ps))
+}
+
+fn check(parser: &mut Parser) -> Result<Command> {
+    let mut check = Check::default();
+    while let Some(arg) = parser.next().map_err(wrong)? {
+        match arg {
+            Arg::Long("json") => check.json = true,
+            Arg::Long("kconfig") => check.kconfig = true,
+            Arg::Long("help") => return Ok(Command::Help("check")),
+            other => return Err(unexpected(other, "check")),
+        }
+    }
+    if check.json && check.kconfig {
+        return Err(Error::new("nsctl check: --json and --kconfig contradict each other"));
+    }
+    Ok(Command::Check(check))
+}
+
+fn once<T>(slot: &mut Option<T>, option: &str, value: T) -> Result<()> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Error::new(format!("{option} was given twice"))),
+    }
+}
+
+fn text(parser: &mut Parser) -> Result<String> {
+    parser.value().and_then(|value| value.string()).map_err(wrong)
+}
+
+fn log_format(parser: &mut Parser) -> Result<bool> {
+    Ok(choice(parser, "--log-format", ["text", "json"])? == 1)
+}
+
+fn choice(parser: &mut Parser, option: &str, choices: [&str; 2]) -> Result<usize> {
+    let value = text(parser)?;
+    choices.iter().position(|choice| *choice == value).ok_or_else(|| {
+        Error::new(format!("{option} {value} is unknown")).hint(format!("it is {}", choices.join(" or ")))
+    })
+}
+
+fn unexpected(arg: Arg<'_>, verb: &str) -> Error {
+    let error = wrong(arg.unexpected());
+    Error::new(format!("nsctl {verb}: {}", error.doing)).hint(format!("see nsctl {verb} --help"))
+}
+
+fn wrong(error: lexopt::Error) -> Error {
+    Error::new(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

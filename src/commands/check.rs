@@ -1,0 +1,178 @@
+//! `nsctl check`: what this kernel and this user can do, by trying it.
+
+use miniserde::{Serialize, json};
+
+use crate::cli;
+use crate::commands::print;
+use crate::error::Result;
+use crate::linux::kconfig::Kconfig;
+use crate::linux::probe::{self, Answer};
+
+/// What a missing feature means for nsctl.
+#[derive(Clone, Copy, PartialEq)]
+enum Need {
+    /// `nsctl run` does not work without it.
+    Required,
+    /// Only the option named needs it.
+    Option(&'static str),
+    /// There is a fallback of the same meaning.
+    Fallback(&'static str),
+}
+
+struct Feature {
+    name: &'static str,
+    since: &'static str,
+    need: Need,
+    /// Kernel configuration, all of which it takes; empty for what every kernel of that age has.
+    config: &'static [&'static str],
+    /// Other ways in which it is turned off.
+    knob: &'static str,
+    probe: fn() -> Answer,
+}
+
+const ROOT: &str = "run as root (CAP_SYS_ADMIN)";
+const USERNS: &str = "sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
+                      kernel.apparmor_restrict_unprivileged_userns";
+
+const FEATURES: &[Feature] = {
+    use Need::{Fallback, Option, Required};
+    macro_rules! feature {
+        ($name:literal, $since:literal, $need:expr, $config:expr, $knob:expr, $probe:expr) => {
+            Feature { name: $name, since: $since, need: $need, config: $config, knob: $knob, probe: $probe }
+        };
+    }
+    &[
+        feature!("mount namespaces", "2.4.19", Required, &["CONFIG_NAMESPACES"], ROOT, || probe::namespace(
+            libc::CLONE_NEWNS
+        )),
+        feature!("UTS namespaces", "2.6.19", Required, &["CONFIG_UTS_NS"], ROOT, || probe::namespace(
+            libc::CLONE_NEWUTS
+        )),
+        feature!("PID namespaces", "2.6.24", Required, &["CONFIG_PID_NS"], ROOT, || probe::namespace(
+            libc::CLONE_NEWPID
+        )),
+        feature!("IPC namespaces", "2.6.19", Required, &["CONFIG_IPC_NS"], ROOT, || probe::namespace(
+            libc::CLONE_NEWIPC
+        )),
+        feature!("cgroup namespaces", "4.6", Required, &["CONFIG_CGROUPS"], ROOT, || probe::namespace(
+            libc::CLONE_NEWCGROUP
+        )),
+        feature!("network namespaces", "2.6.24", Option("--net private"), &["CONFIG_NET_NS"], ROOT, || {
+            probe::namespace(libc::CLONE_NEWNET)
+        }),
+        feature!("user namespaces", "3.8", Option("ordinary users"), &["CONFIG_USER_NS"], USERNS, || {
+            probe::namespace(libc::CLONE_NEWUSER)
+        }),
+        feature!("procfs", "1.0", Required, &["CONFIG_PROC_FS"], "mount -t proc proc /proc", || {
+            probe::filesystem("proc")
+        }),
+        feature!("clone3", "5.3", Fallback("clone"), &[], "an outer seccomp filter", probe::clone3),
+        feature!("pidfd", "5.3", Fallback("process ids"), &[], "an outer seccomp filter", probe::pidfd),
+        feature!(
+            "close_range with CLOEXEC",
+            "5.11",
+            Fallback("a walk over /proc/self/fd"),
+            &[],
+            "an outer seccomp filter",
+            probe::close_range
+        ),
+        feature!("cgroup v2", "4.5", Fallback("cgroup v1"), &["CONFIG_CGROUPS"], "", || probe::filesystem("cgroup2")),
+        feature!(
+            "memory controller",
+            "2.6.25",
+            Option("--memory"),
+            &["CONFIG_MEMCG"],
+            "cgroup_disable=memory at boot",
+            || probe::controller("memory")
+        ),
+        feature!(
+            "cpu controller",
+            "3.2",
+            Option("--cpus"),
+            &["CONFIG_CGROUP_SCHED", "CONFIG_FAIR_GROUP_SCHED", "CONFIG_CFS_BANDWIDTH"],
+            "",
+            || probe::controller("cpu")
+        ),
+        feature!("pids controller", "4.3", Option("--pids-limit"), &["CONFIG_CGROUP_PIDS"], "", || {
+            probe::controller("pids")
+        }),
+        feature!("cpuset controller", "2.6.24", Option("--cpuset-cpus"), &["CONFIG_CPUSETS"], "", || {
+            probe::controller("cpuset")
+        }),
+    ]
+};
+
+#[derive(Serialize)]
+struct Row {
+    feature: &'static str,
+    since: &'static str,
+    /// "yes", "no" or "off" (there, but this user may not).
+    answer: &'static str,
+    need: String,
+    required: bool,
+    change: String,
+}
+
+pub(crate) fn check(typed: &cli::Check) -> Result<u8> {
+    if typed.kconfig {
+        print(&fragment())?;
+        return Ok(0);
+    }
+    let kconfig = Kconfig::of_running_kernel();
+    let rows: Vec<Row> = FEATURES.iter().map(|feature| row(feature, kconfig.as_ref())).collect();
+    if typed.json {
+        print(&(json::to_string(&rows) + "\n"))?;
+    } else {
+        print(&table(&rows, kconfig.is_some()))?;
+    }
+    Ok(u8::from(rows.iter().any(|row| row.required && row.answer != "yes")))
+}
+
+fn row(feature: &Feature, kconfig: Option<&Kconfig>) -> Row {
+    let answer = (feature.probe)();
+    let missing: Vec<&str> =
+        feature.config.iter().filter(|name| kconfig.is_none_or(|kconfig| !kconfig.is_set(name))).copied().collect();
+    let change = match answer {
+        Answer::Yes => String::new(),
+        Answer::Off => feature.knob.to_string(),
+        Answer::No if missing.is_empty() => feature.knob.to_string(),
+        Answer::No => missing.join(" "),
+    };
+    Row {
+        feature: feature.name,
+        since: feature.since,
+        answer: match answer {
+            Answer::Yes => "yes",
+            Answer::No => "no",
+            Answer::Off => "off",
+        },
+        need: match feature.need {
+            Need::Required => "needed".into(),
+            Need::Option(option) => format!("for {option}"),
+            Need::Fallback(fallback) => format!("else {fallback}"),
+        },
+        required: feature.need == Need::Required,
+        change,
+    }
+}
+
+fn table(rows: &[Row], kconfig: bool) -> String {
+    let mut text = format!("{:<26} {:<6} {:<4} {:<31} HOW TO GET IT\n", "FEATURE", "SINCE", "HERE", "WITHOUT IT");
+    for row in rows {
+        let line = format!("{:<26} {:<6} {:<4} {:<31} {}", row.feature, row.since, row.answer, row.need, row.change);
+        text += line.trim_end();
+        text += "\n";
+    }
+    if !kconfig {
+        text += "\n(no /proc/config.gz and no /boot/config: answers are by trying only)\n";
+    }
+    text
+}
+
+fn fragment() -> String {
+    let mut names: Vec<&str> = FEATURES.iter().flat_map(|feature| feature.config).copied().collect();
+    names.sort_unstable();
+    names.dedup();
+    let lines: String = names.iter().map(|name| format!("{name}=y\n")).collect();
+    format!("# What nsctl can use; merge with scripts/kconfig/merge_config.sh of the kernel.\n{lines}")
+}

@@ -1,0 +1,17 @@
+//! The verbs that a person types.
+
+pub(crate) mod check;
+pub(crate) mod ps;
+pub(crate) mod run;
+
+use crate::error::{Error, Result};
+
+/// Writes to standard output. A closed pipe ends us by SIGPIPE, as users of `head` expect; a full disk is an error.
+pub(crate) fn print(text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
+        let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
+        Error::os("write to standard output", errno)
+    })
+}

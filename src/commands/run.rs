@@ -1,0 +1,182 @@
+//! `nsctl run` and `nsctl simple`: the whole road, Command → Spec → Plan → launch → supervise.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{Access, AtFlags, CWD, FileType};
+
+use crate::cli;
+use crate::commands::print;
+use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result};
+use crate::explain;
+use crate::launch::{self, Container};
+use crate::linux::process::Ended;
+use crate::linux::{cgroup, sys};
+use crate::plan::{Host, MOMENT, Plan};
+use crate::reaper;
+use crate::spec::{Limits, Spec};
+use crate::state::{self, State};
+use crate::supervise;
+
+/// Where commands are looked for when the environment has no PATH: the same as a login shell of Debian's root.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub(crate) fn run(typed: cli::Run) -> Result<u8> {
+    let (explain, verbose) = (typed.explain, typed.verbose);
+    let spec = Spec::new(typed)?;
+    for fd in 3..3 + spec.preserve_fds {
+        if !sys::is_open(fd as i32) {
+            return Err(Error::new(format!("--preserve-fds {}: descriptor {fd} is not open", spec.preserve_fds)));
+        }
+    }
+    // To explain is not to make: the first place is where it would be.
+    let (place, state) = if explain { (state::places().into_iter().next(), None) } else { state::place().unzip() };
+    let host = host(&spec, place)?;
+    if host.state.is_none() && !explain {
+        eprintln!(
+            "nsctl: warning: no place for state in /run, /dev/shm or /tmp; nsctl ps will not list this container"
+        );
+    }
+    let plan = Plan::new(spec, host)?;
+    if explain {
+        print(&explain::explain(&plan))?;
+        return Ok(0);
+    }
+    execute(&plan, verbose, state, |_| {})
+}
+
+pub(crate) fn simple(typed: cli::Simple) -> Result<u8> {
+    let shell = if find("bash", &search_path(&environ())).is_ok() { "bash" } else { "sh" };
+    let spec = Spec::simple(shell)?;
+    let host = host(&spec, None)?;
+    let plan = Plan::new(spec, host)?;
+    if typed.explain {
+        print(&explain::explain(&plan))?;
+        return Ok(0);
+    }
+    print("[ns] creating PID, UTS, and mount namespaces\n")?;
+    execute(&plan, typed.verbose, None, |pid| {
+        // A container that runs is not ended for a line that nobody can read.
+        let _ = print(&format!("[ns] started {shell} with PID {pid} in isolated namespaces\n"));
+    })
+}
+
+/// Starts the planned container, waits for its end and clears up.
+fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: impl FnOnce(i32)) -> Result<u8> {
+    let mut container = launch::start(plan, verbose, state)?;
+    let pid = container.process.as_ref().map_or(0, |process| process.pid);
+    started(pid);
+    let failed = if verbose { container.follow(plan) } else { None };
+    let ended = supervise(plan, &mut container)?;
+    let code = reaper::code(ended);
+    let failed = failed.or_else(|| if (FAILED..=NOT_FOUND).contains(&code) { container.failure(plan) } else { None });
+    let memory = container.memory(plan);
+    container.clear_up(plan);
+    if let (Some(memory), Some(limit)) = (memory, plan.memory) {
+        out_of_memory(&memory, limit, ended);
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(code),
+    }
+}
+
+/// Waits for the container's end; one that runs for longer than a moment is recorded for `ps`.
+fn supervise(plan: &Plan, container: &mut Container) -> Result<Ended> {
+    let wait =
+        |container: &Container, time| container.process.as_ref().and_then(|process| supervise::wait(process, time));
+    if let Some(ended) = wait(container, Some(MOMENT)) {
+        return Ok(ended);
+    }
+    container.record_late(plan)?;
+    Ok(wait(container, None).unwrap_or(Ended::Killed(libc::SIGKILL)))
+}
+
+/// An exit status of 137 alone leaves its reader guessing.
+fn out_of_memory(memory: &cgroup::Memory, limit: u64, ended: Ended) {
+    if memory.killed == 0 {
+        return;
+    }
+    let peak = memory.peak.map_or(String::new(), |bytes| format!(" (peak {})", megabytes(bytes)));
+    let who = match reaper::code(ended) {
+        137 => "killed by the kernel".to_string(),
+        _ => format!("{} process(es) of the container killed by the kernel", memory.killed),
+    };
+    eprintln!("nsctl: {who}: memory limit {} reached{peak}", megabytes(limit));
+}
+
+fn megabytes(bytes: u64) -> String {
+    let tenths = (bytes * 10 + (1 << 19)) >> 20;
+    match tenths % 10 {
+        0 => format!("{} MiB", tenths / 10),
+        rest => format!("{}.{rest} MiB", tenths / 10),
+    }
+}
+
+/// What the plan has to know of this machine.
+fn host(spec: &Spec, state: Option<CString>) -> Result<Host> {
+    let environ = environ();
+    let path = spec.env.iter().rev().find_map(|(name, value)| if name == "PATH" { value.clone() } else { None });
+    let path = path.unwrap_or_else(|| search_path(&environ));
+    let command = OsStr::from_bytes(spec.argv[0].to_bytes());
+    Ok(Host {
+        id: fresh_id()?,
+        program: find(command, &path)?,
+        hierarchies: if spec.limits == Limits::default() {
+            Vec::new()
+        } else {
+            cgroup::hierarchies().map_err(|errno| {
+                Error::os("read /proc/self/mountinfo", errno)
+                    .hint("limits need a mounted /proc: mount -t proc proc /proc")
+            })?
+        },
+        state,
+        environ,
+    })
+}
+
+fn environ() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
+}
+
+fn search_path(environ: &[(OsString, OsString)]) -> OsString {
+    environ.iter().find(|(name, _)| name == "PATH").map_or_else(|| DEFAULT_PATH.into(), |(_, path)| path.clone())
+}
+
+/// execvp's search, before the clone: the first executable file of that name in PATH. A name with a slash is taken as
+/// it is. Empty and relative entries of PATH are passed over: they would mean the directory one happens to be in.
+fn find(command: impl AsRef<OsStr>, path: &OsStr) -> Result<CString> {
+    let command = command.as_ref();
+    let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Error::new("the command has a NUL byte in it"));
+    let missing = |why: &str| Error::new(format!("execute {}: {why}", command.display())).code(NOT_FOUND);
+    if command.is_empty() {
+        return Err(missing("the command is empty"));
+    }
+    if command.as_bytes().contains(&b'/') {
+        return c_string(command.as_bytes().to_vec());
+    }
+    let mut refused = None;
+    for dir in path.as_bytes().split(|byte| *byte == b':').filter(|dir| dir.first() == Some(&b'/')) {
+        let candidate = c_string([dir, b"/", command.as_bytes()].concat())?;
+        let Ok(stat) = rustix::fs::statat(CWD, &candidate, AtFlags::empty()) else { continue };
+        let file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if file && rustix::fs::accessat(CWD, &candidate, Access::EXEC_OK, AtFlags::empty()).is_ok() {
+            return Ok(candidate);
+        }
+        refused.get_or_insert(candidate);
+    }
+    match refused {
+        Some(file) => Err(Error::os(format!("execute {}", file.to_string_lossy()), rustix::io::Errno::ACCESS)
+            .hint("it is a directory or not executable (chmod +x)")
+            .code(NOT_EXECUTABLE)),
+        None => Err(missing("no such file in PATH").hint(format!("PATH is {}", path.display()))),
+    }
+}
+
+/// Twelve hexadecimal digits, as docker shows ids.
+fn fresh_id() -> Result<String> {
+    let mut bytes = [0u8; 6];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK)
+        .map_err(|errno| Error::os("get random bytes for an id", errno))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

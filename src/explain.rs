@@ -1,0 +1,261 @@
+//! A step of the plan as text: the system call as strace would show it, and why it is made.
+//! `--explain` prints all of them, `-v` prints each when it is taken.
+
+use std::ffi::CStr;
+use std::fmt::Write;
+
+use linux_raw_sys::general as k;
+
+use crate::linux::cgroup::Version;
+use crate::plan::{MOMENT, Op, Plan, SUPERVISOR_ENDED, Who};
+
+/// The whole plan, one numbered line per step.
+pub(crate) fn explain(plan: &Plan) -> String {
+    (0..plan.steps.len()).map(|index| line(plan, index) + "\n").collect()
+}
+
+/// One step: number, process, system call, reason.
+pub(crate) fn line(plan: &Plan, index: usize) -> String {
+    let step = &plan.steps[index];
+    let who = match step.who {
+        Who::Supervisor => "outside",
+        Who::Init if plan.init => "init",
+        Who::Init | Who::Payload => "command",
+    };
+    let (call, why) = text(plan, &step.op);
+    format!("{:>3} {who:<8} {call:<78} # {why}", index + 1)
+}
+
+/// Longer than it should be for one function, but one match over all steps: each line is one sentence of the story.
+fn text(plan: &Plan, op: &Op) -> (String, String) {
+    let group = |index: &usize| &plan.groups[*index];
+    let (call, why): (String, &str) = match op {
+        Op::DefaultSigchld => (
+            "rt_sigaction(SIGCHLD, {sa_handler=SIG_DFL}, …)".into(),
+            "a caller that ignores SIGCHLD would hide the exit status from us",
+        ),
+        Op::BlockSignals => {
+            ("rt_sigprocmask(SIG_SETMASK, ~[], …)".into(), "signals wait in the queue until they can be forwarded")
+        }
+        Op::Pair => (
+            "socketpair(AF_UNIX, SOCK_SEQPACKET|SOCK_CLOEXEC, 0, [ours, theirs])".into(),
+            "how the other side says which step failed",
+        ),
+        Op::OpenState { dir } => (
+            format!("openat(AT_FDCWD, {}, O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_DIRECTORY)", quoted(dir)),
+            "where nsctl ps finds the running containers; made (0700) if it is not there",
+        ),
+        Op::Claim => match &plan.name {
+            Some(name) => (
+                format!(
+                    "mkdirat(state, \"{0}\", 0700); flock(…, LOCK_EX); symlinkat(\"{0}\", state, \"@{name}\")",
+                    plan.id
+                ),
+                "the lock says that this container is alive; the link is its name, once per machine",
+            ),
+            None => (
+                format!("mkdirat(state, \"{}\", 0700); flock(…, LOCK_EX)", plan.id),
+                "the lock says that this container is alive",
+            ),
+        },
+        Op::MountHierarchy { group: index } => (
+            format!(
+                "mount(\"cgroup2\", {}, \"cgroup2\", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)",
+                quoted(&group(index).mount)
+            ),
+            "no cgroups are mounted here, and the limits need them",
+        ),
+        Op::OpenHierarchy { group: index } => (
+            format!("openat(AT_FDCWD, {}, …O_DIRECTORY); flock(…, LOCK_SH)", quoted(&group(index).mount)),
+            "the root of the cgroup hierarchy with the controllers asked for, whose nsctl/ nobody shall remove now",
+        ),
+        Op::MakeParent { group: index } => (
+            format!("mkdirat({}, \"nsctl\", 0755)", quoted(&group(index).mount)),
+            "the group above all containers' groups",
+        ),
+        Op::Enable { group: index, parent } => (
+            write(
+                &format!("{}cgroup.subtree_control", if *parent { "nsctl/" } else { "" }),
+                &group(index).controllers.to_string_lossy(),
+            ),
+            "v2: only the controllers asked for, from the root down",
+        ),
+        Op::MakeGroup { group: index } => (
+            format!(
+                "mkdirat({}, {}, 0755); flock(…, LOCK_UN)",
+                quoted(&group(index).mount),
+                quoted(&group(index).dir)
+            ),
+            "the container's own group",
+        ),
+        Op::InheritCpuset { parent, .. } => (
+            write(&format!("{}/cpuset.{{cpus,mems}}", if *parent { "nsctl" } else { "nsctl/ID" }), "as above"),
+            "v1 lets no task into a cpuset without processors and memory nodes",
+        ),
+        Op::Limit { group: index, file, value, optional } => (
+            write(&format!("{}/{file}", group(index).dir.to_string_lossy()), value),
+            if *optional {
+                "the limit for memory and swap; without swap accounting the file is not there"
+            } else {
+                "the limit"
+            },
+        ),
+        Op::OpenNamespace { path, .. } => {
+            (format!("openat(AT_FDCWD, {}, O_RDONLY|O_CLOEXEC)", quoted(path)), "the namespace to join")
+        }
+        Op::JoinPid { .. } => ("setns(namespace, CLONE_NEWPID)".into(), "for the processes cloned from now on"),
+        Op::Clone { group: into } => {
+            let into_cgroup = if into.is_some() { "|CLONE_INTO_CGROUP" } else { "" };
+            (
+                format!(
+                    "clone3({{flags={}|CLONE_PIDFD{into_cgroup}, exit_signal=SIGCHLD}}, {})",
+                    flags(plan.clone_flags),
+                    if into.is_some() { 88 } else { 64 }
+                ),
+                "fork, with the child in new namespaces and a pidfd to wait for it",
+            )
+        }
+        Op::CloseSupervisorsEnd => ("close(ours)".into(), "so that end-of-file means: the supervisor is gone"),
+        Op::DieWithSupervisor { signal } => (
+            format!("prctl(PR_SET_PDEATHSIG, {})", if *signal == SUPERVISOR_ENDED { "SIGRT_0" } else { "SIGKILL" }),
+            if *signal == SUPERVISOR_ENDED {
+                "if nsctl outside is killed, end all and clear up (the end of PID 1 ends its namespace)"
+            } else {
+                "if nsctl outside is killed, this ends, and its PID namespace with it"
+            },
+        ),
+        Op::CheckSupervisor => (
+            "recvfrom(theirs, …, MSG_DONTWAIT) = -1 EAGAIN".into(),
+            "it may have been killed before the line above; getppid() is 0 in a new PID namespace either way",
+        ),
+        Op::Join { kind, .. } => {
+            (format!("setns(namespace, {})", flags(u64::from(*kind))), "join what was asked for")
+        }
+        Op::PrivateMounts => (
+            "mount(NULL, \"/\", NULL, MS_REC|MS_PRIVATE, NULL)".into(),
+            "a copy of a shared mount would hand our mounts back to the host",
+        ),
+        Op::Hostname(name) => {
+            (format!("sethostname({}, {})", quoted(name), name.count_bytes()), "seen by this UTS namespace only")
+        }
+        Op::Domainname(name) => (format!("setdomainname({}, {})", quoted(name), name.count_bytes()), "likewise"),
+        Op::MountProc => (
+            "mount(\"proc\", \"/proc\", \"proc\", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)".into(),
+            "a procfs shows the PID namespace of its mounter: ps sees only what runs inside",
+        ),
+        Op::Undumpable => (
+            "prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)".into(),
+            "keeps /proc/1/exe and /proc/1/fd of nsctl closed to the command",
+        ),
+        Op::Spawn { group: into } => (
+            format!(
+                "clone3({{flags=CLONE_PIDFD{}, exit_signal=SIGCHLD}}, {})",
+                if into.is_some() { "|CLONE_INTO_CGROUP" } else { "" },
+                if into.is_some() { 88 } else { 64 }
+            ),
+            "PID 2 will be the command, PID 1 its reaper",
+        ),
+        Op::CloseOwnEnd => ("close(theirs)".into(), "the reaper has nothing more to say"),
+        Op::Reap => (
+            "rt_sigtimedwait(~[], …); wait4(-1, …, WNOHANG); kill(2, …)".into(),
+            "until the command ends: reap orphans, forward signals; then exit with its code",
+        ),
+        Op::EnterGroup { group: index } => (
+            write(&format!("{}/cgroup.procs", group(index).dir.to_string_lossy()), "0"),
+            match group(index).version {
+                Version::V1 => "into the group before anything is run or used",
+                Version::V2 => "only where CLONE_INTO_CGROUP is missing",
+            },
+        ),
+        Op::NewCgroupNamespace => {
+            ("unshare(CLONE_NEWCGROUP)".into(), "only now, since the group one is in becomes its root")
+        }
+        Op::MountGroup { group: index } => (
+            format!(
+                "umount2({0}, MNT_DETACH); mount(\"cgroup\", {0}, \"{1}\", MS_RDONLY|MS_NOSUID|MS_NODEV|MS_NOEXEC, {2})",
+                quoted(&group(index).mount),
+                if group(index).version == Version::V2 { "cgroup2" } else { "cgroup" },
+                if group(index).version == Version::V2 { "NULL".into() } else { quoted(&group(index).controllers) },
+            ),
+            "the container reads its own limits there, not the host's, and cannot change them",
+        ),
+        Op::Chdir(dir) => (format!("chdir({})", quoted(dir)), "--workdir"),
+        Op::RestoreSignals => (
+            "rt_sigprocmask(SIG_SETMASK, as it was, …)".into(),
+            "the command gets the signals as the caller had them",
+        ),
+        Op::CloseOnExec { first } => (
+            format!("close_range({first}, 4294967295, CLOSE_RANGE_CLOEXEC)"),
+            "no descriptor of the caller or of nsctl reaches the command",
+        ),
+        Op::Exec => (exec(plan), "from here on it is the command"),
+        Op::GiveTime => (
+            format!("rt_sigtimedwait(~[], …, {{tv_nsec={}}}, 8)", u32::from(MOMENT) * 1_000_000),
+            "what ends within a moment is not recorded: nobody could ask for it, and the disk is spared",
+        ),
+        Op::Record => (
+            format!("openat(…, O_CREAT), write, renameat(\"{0}/new\" → \"{0}/state.json\")", plan.id),
+            "meanwhile: what ps shows; nobody sees half a file",
+        ),
+        Op::PidFile(path) => (format!("openat(AT_FDCWD, {}, O_CREAT), write, renameat", quoted(path)), "--pidfile"),
+        Op::Wait => (
+            "rt_sigtimedwait(~[], …); waitid(P_PIDFD, …); pidfd_send_signal(…)".into(),
+            "until the container ends: forward every signal that is not the terminal's",
+        ),
+        Op::RemoveGroup { group: index } => (
+            format!("unlinkat({}, {}, AT_REMOVEDIR)", quoted(&group(index).mount), quoted(&group(index).dir)),
+            "every process in it is gone",
+        ),
+        Op::RemoveState => (
+            format!("unlinkat(state, \"{0}/state.json\"); unlinkat(state, \"{0}\", AT_REMOVEDIR)", plan.id),
+            "nothing is left behind",
+        ),
+    };
+    (call, why.into())
+}
+
+fn exec(plan: &Plan) -> String {
+    let argv: Vec<String> = plan.argv.strings().iter().map(|arg| quoted(arg)).collect();
+    format!("execve({}, [{}], … /* {} vars */)", quoted(&plan.program), argv.join(", "), plan.envp.strings().len())
+}
+
+/// What the kernel reads is written as the shell redirection that would do the same.
+fn write(file: &str, value: &str) -> String {
+    format!("write({file}, \"{value}\")")
+}
+
+fn quoted(text: &CStr) -> String {
+    let mut out = String::from("\"");
+    for part in text.to_bytes().utf8_chunks() {
+        for c in part.valid().chars() {
+            match c {
+                '"' | '\\' => out.extend(['\\', c]),
+                '\n' => out.push_str("\\n"),
+                '\t' => out.push_str("\\t"),
+                c if c.is_control() => drop(write!(out, "\\{:o}", c as u32)),
+                c => out.push(c),
+            }
+        }
+        for byte in part.invalid() {
+            let _ = write!(out, "\\{byte:o}");
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn flags(bits: u64) -> String {
+    let names = [
+        (k::CLONE_NEWNS, "CLONE_NEWNS"),
+        (k::CLONE_NEWCGROUP, "CLONE_NEWCGROUP"),
+        (k::CLONE_NEWUTS, "CLONE_NEWUTS"),
+        (k::CLONE_NEWIPC, "CLONE_NEWIPC"),
+        (k::CLONE_NEWPID, "CLONE_NEWPID"),
+        (k::CLONE_NEWNET, "CLONE_NEWNET"),
+    ];
+    let set: Vec<&str> = names.iter().filter(|(bit, _)| bits & u64::from(*bit) != 0).map(|(_, name)| *name).collect();
+    set.join("|")
+}
+
+#[cfg(test)]
+mod golden;

@@ -1,0 +1,249 @@
+//! The supervisor's side of a start.
+//!
+//! # Theory of operation
+//!
+//! Everything is decided in the plan; here its steps are taken, each one system call or a few. The supervisor holds
+//! all signals back, makes what the container needs outside of itself (state, cgroups), and clones once. From there
+//! two processes run side by side: the container's (`child`), which needs nothing more from us, and the supervisor,
+//! which records the container meanwhile. There is no round trip: the pair of sockets carries at most one message,
+//! the number of the step that failed, and it is read only when the container has ended with one of nsctl's codes.
+//!
+//! Waits: only one, in `supervise`, for the end of the container.
+//!
+//! If the supervisor is killed at any point, the container's PID 1 is told by PR_SET_PDEATHSIG, or finds the pair
+//! closed if that was too late, and clears up in its place. If it is killed too, the next `nsctl ps`, or the next
+//! `run` with the same name, finds the lock of the state directory free and clears up.
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::thread::LinkNameSpaceType;
+
+use crate::child::{self, Inherited};
+use crate::error::{Error, Result};
+use crate::explain;
+use crate::linux::process::{self, Process, Spawned};
+use crate::linux::{cgroup, clock, file, sys};
+use crate::plan::{Op, Plan, Who};
+use crate::reaper::LeftBehind;
+use crate::state::{self, Claim, Record, State};
+use crate::sync::{self, Message};
+use crate::verdict;
+
+/// A container that was started, and what is to be removed after it.
+pub(crate) struct Container {
+    pub(crate) process: Option<Process>,
+    pub(crate) inherited: Inherited,
+    left_behind: LeftBehind,
+    state: Option<State>,
+    /// Holds the lock.
+    claim: Option<Claim>,
+}
+
+/// Takes the supervisor's steps up to the wait. `state` is the open directory that the plan names. On an error nothing is left
+/// behind.
+pub(crate) fn start(plan: &Plan, verbose: bool, state: Option<State>) -> Result<Container> {
+    let mut container = Container {
+        process: None,
+        inherited: Inherited { verbose, began: if verbose { clock::micros() } else { 0 }, ..Inherited::default() },
+        left_behind: LeftBehind {
+            id: c_string(&plan.id),
+            link: plan.name.as_deref().map(state::link_name),
+            group: plan.groups.first().map(|group| group.dir.clone()).unwrap_or_default(),
+            ..LeftBehind::default()
+        },
+        state,
+        claim: None,
+    };
+    for (index, op) in plan.steps_of(Who::Supervisor) {
+        if matches!(op, Op::Wait | Op::GiveTime) {
+            break;
+        }
+        container.take(plan, index, op)?;
+    }
+    Ok(container)
+}
+
+impl Container {
+    /// Takes the steps that a plan puts off until the container has run for a moment.
+    pub(crate) fn record_late(&mut self, plan: &Plan) -> Result<()> {
+        let late = plan.steps_of(Who::Supervisor).skip_while(|(_, op)| **op != Op::GiveTime).skip(1);
+        for (index, op) in late.take_while(|(_, op)| **op != Op::Wait) {
+            self.take(plan, index, op)?;
+        }
+        Ok(())
+    }
+
+    /// Takes one step; if it fails, ends the container and clears up.
+    fn take(&mut self, plan: &Plan, index: usize, op: &Op) -> Result<()> {
+        self.announce(plan, index);
+        let Err(errno) = self.step(plan, op) else { return Ok(()) };
+        let error = verdict::sentence(plan, index, errno);
+        if let Some(process) = &self.process {
+            process.end();
+        }
+        self.clear_up(plan);
+        Err(error)
+    }
+
+    fn step(&mut self, plan: &Plan, op: &Op) -> std::result::Result<(), Errno> {
+        let (inherited, left) = (&mut self.inherited, &mut self.left_behind);
+        match op {
+            Op::DefaultSigchld => inherited.sigchld_ignored = sys::ignore_sigchld(false),
+            Op::BlockSignals => inherited.mask = sys::block_exactly(sys::ALL_SIGNALS)?,
+            Op::Pair => {
+                let flags = SocketFlags::CLOEXEC;
+                let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+                (inherited.ours, inherited.theirs) = (Some(pair.0), Some(pair.1));
+            }
+            // It had to be opened to be chosen.
+            Op::OpenState { .. } => left.state = self.state.take(),
+            Op::Claim => {
+                let state = left.state.as_ref().ok_or(Errno::NOENT)?;
+                self.claim = Some(state.claim(&plan.id, plan.name.as_deref())?);
+            }
+            Op::MountHierarchy { group } => cgroup::mount_v2(&plan.groups[*group].mount)?,
+            Op::OpenHierarchy { group } => left.roots.push(cgroup::open_root(&plan.groups[*group].mount)?),
+            Op::MakeParent { group } => cgroup::make(left.roots[*group].as_fd(), cgroup::PARENT)?,
+            Op::Enable { group, parent } => {
+                let dir = parent.then_some(cgroup::PARENT);
+                cgroup::enable(left.roots[*group].as_fd(), dir, &plan.groups[*group].controllers)?;
+            }
+            Op::MakeGroup { group } => {
+                let made = cgroup::make_new(left.roots[*group].as_fd(), &plan.groups[*group].dir)?;
+                inherited.groups.push(made);
+            }
+            Op::InheritCpuset { group, parent } => {
+                let root = left.roots[*group].as_fd();
+                let above = file::open_dir(root, cgroup::PARENT)?;
+                if *parent {
+                    cgroup::inherit_cpuset(root, above.as_fd())?;
+                } else {
+                    cgroup::inherit_cpuset(above.as_fd(), inherited.groups[*group].as_fd())?;
+                }
+            }
+            Op::Limit { group, file, value, optional } => {
+                match file::write(&inherited.groups[*group], &c_string(file), value.as_bytes()) {
+                    Err(Errno::NOENT) if *optional => {}
+                    other => other?,
+                }
+            }
+            Op::OpenNamespace { path, .. } => inherited.namespaces.push(file::open(CWD, path)?),
+            Op::JoinPid { namespace } => {
+                let fd = inherited.namespaces[*namespace].as_fd();
+                rustix::thread::move_into_link_name_space(fd, Some(LinkNameSpaceType::ProcessID))?;
+            }
+            Op::Clone { group } => self.clone(plan, *group)?,
+            Op::Record => self.record(plan)?,
+            Op::PidFile(path) => self.pid_file(path)?,
+            _ => unreachable!("a step of the container's side, or of its end"),
+        }
+        Ok(())
+    }
+
+    fn clone(&mut self, plan: &Plan, group: Option<usize>) -> std::result::Result<(), Errno> {
+        let cgroup = group.map(|group| self.inherited.groups[group].as_fd());
+        match process::spawn(plan.clone_flags, cgroup)? {
+            Spawned::Child { placed } => child::run(plan, &mut self.inherited, &self.left_behind, placed),
+            Spawned::Parent(process) => self.process = Some(process),
+        }
+        self.inherited.theirs = None;
+        Ok(())
+    }
+
+    fn record(&self, plan: &Plan) -> std::result::Result<(), Errno> {
+        let (Some(claim), Some(process)) = (&self.claim, &self.process) else { return Ok(()) };
+        claim.write(&Record {
+            id: plan.id.clone(),
+            name: plan.name.clone().unwrap_or_default(),
+            pid: process.pid,
+            created: clock::epoch_seconds(),
+            command: plan.argv.strings().iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+            cgroups: plan.groups.iter().map(|group| group.mount.to_string_lossy().into_owned()).collect(),
+        })
+    }
+
+    fn pid_file(&self, path: &CString) -> std::result::Result<(), Errno> {
+        let Some(process) = &self.process else { return Ok(()) };
+        let mut temporary = path.to_bytes().to_vec();
+        temporary.extend_from_slice(b".new");
+        let temporary = CString::new(temporary).map_err(|_| Errno::INVAL)?;
+        file::replace(CWD, &temporary, path, format!("{}\n", process.pid).as_bytes())
+    }
+
+    /// With `-v`: the step, when it is taken.
+    fn announce(&self, plan: &Plan, index: usize) {
+        if self.inherited.verbose {
+            say(plan, index, clock::micros().saturating_sub(self.inherited.began));
+        }
+    }
+
+    /// With `-v`: prints the container's steps until it runs (the pair is closed by its execve).
+    pub(crate) fn follow(&self, plan: &Plan) -> Option<Error> {
+        while let Some(message) = self.inherited.ours.as_ref().and_then(|ours| sync::receive(ours, true)) {
+            match message {
+                Message::Step { index, micros } => {
+                    say(plan, usize::from(index), u64::from(micros));
+                }
+                Message::Failure { index, errno } => {
+                    return Some(verdict::sentence(plan, usize::from(index), Errno::from_raw_os_error(errno)));
+                }
+            }
+        }
+        None
+    }
+
+    /// Why the container's side gave up, if it did.
+    pub(crate) fn failure(&self, plan: &Plan) -> Option<Error> {
+        match self.inherited.ours.as_ref().and_then(|ours| sync::receive(ours, false))? {
+            Message::Failure { index, errno } => {
+                Some(verdict::sentence(plan, usize::from(index), Errno::from_raw_os_error(errno)))
+            }
+            Message::Step { .. } => None,
+        }
+    }
+
+    /// What the memory controller saw, where there was a limit.
+    pub(crate) fn memory(&self, plan: &Plan) -> Option<cgroup::Memory> {
+        let limit = plan.steps.iter().find_map(|step| match &step.op {
+            Op::Limit { group, file: "memory.max" | "memory.limit_in_bytes", .. } => Some(*group),
+            _ => None,
+        })?;
+        Some(cgroup::memory(plan.groups[limit].version, self.inherited.groups.get(limit)?))
+    }
+
+    /// Takes the steps after the wait.
+    pub(crate) fn clear_up(&self, plan: &Plan) {
+        for (index, op) in plan.steps_of(Who::Supervisor) {
+            match op {
+                Op::RemoveGroup { group } if *group < self.left_behind.roots.len() => {
+                    self.announce(plan, index);
+                    let dir = &plan.groups[*group].dir;
+                    if let Err(errno) = cgroup::remove(self.left_behind.roots[*group].as_fd(), dir) {
+                        eprintln!("nsctl: warning: {}", verdict::sentence(plan, index, errno));
+                    }
+                }
+                Op::RemoveState if self.claim.is_some() => {
+                    self.announce(plan, index);
+                    if let Some(state) = &self.left_behind.state {
+                        state::remove(state.fd(), &self.left_behind.id, self.left_behind.link.as_deref());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// One line of `-v`.
+fn say(plan: &Plan, index: usize, micros: u64) {
+    eprintln!("{micros:>7} µs {}", explain::line(plan, index));
+}
+
+/// For texts that have no NUL byte, by their making.
+fn c_string(text: &str) -> CString {
+    CString::new(text).unwrap_or_default()
+}

@@ -1,0 +1,185 @@
+//! cgroups, v2 and v1, by directory descriptor (cgroups(7), Documentation/admin-guide/cgroup-v2.rst).
+//! A container's group is `nsctl/ID` below the root of each hierarchy that limits it.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode};
+use rustix::io::Errno;
+use rustix::mount::MountFlags;
+
+use super::{file, mounts};
+
+/// The group above all containers' groups.
+pub(crate) const PARENT: &CStr = c"nsctl";
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Version {
+    V1,
+    V2,
+}
+
+/// One tree of cgroups and the controllers that live in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Hierarchy {
+    pub(crate) version: Version,
+    /// Where its root is, or will be, mounted.
+    pub(crate) mount: CString,
+    pub(crate) mounted: bool,
+    pub(crate) controllers: Vec<String>,
+}
+
+/// The mounted hierarchies; where there is none at all, the v2 one that could be mounted at its usual place.
+pub(crate) fn hierarchies() -> Result<Vec<Hierarchy>, Errno> {
+    let mut found = Vec::new();
+    for mount in mounts::all()? {
+        // Only a mount of the root shows the whole tree; another is some container's view.
+        let Some(version) = version_of(&mount.fs).filter(|_| mount.root == "/") else { continue };
+        let Ok(path) = CString::new(mount.target.as_str()) else { continue };
+        let controllers = match version {
+            Version::V1 => mount.options.split(',').map(str::to_string).collect(),
+            Version::V2 => {
+                let dir = file::open_dir(CWD, &path)?;
+                let text = file::read_text(&dir, c"cgroup.controllers").unwrap_or_default();
+                text.split_whitespace().map(str::to_string).collect()
+            }
+        };
+        found.push(Hierarchy { version, mount: path, mounted: true, controllers });
+    }
+    if found.is_empty() {
+        found.push(unmounted());
+    }
+    Ok(found)
+}
+
+fn version_of(fs: &str) -> Option<Version> {
+    match fs {
+        "cgroup" => Some(Version::V1),
+        "cgroup2" => Some(Version::V2),
+        _ => None,
+    }
+}
+
+/// The v2 hierarchy of a system that mounted none, as far as /proc/cgroups tells (name, hierarchy, groups, enabled).
+fn unmounted() -> Hierarchy {
+    let text = file::read_text(CWD, c"/proc/cgroups").unwrap_or_default();
+    let enabled = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let (name, hierarchy, _, enabled) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        // A controller in a v1 hierarchy that is mounted elsewhere is not to be had.
+        (hierarchy == "0" && enabled == "1").then(|| name.to_string())
+    };
+    Hierarchy {
+        version: Version::V2,
+        mount: c"/sys/fs/cgroup".into(),
+        mounted: false,
+        controllers: text.lines().filter_map(enabled).collect(),
+    }
+}
+
+/// mount(2) of the v2 hierarchy, for a system that has none mounted.
+pub(crate) fn mount_v2(target: &CStr) -> Result<(), Errno> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount(c"cgroup2", target, c"cgroup2", flags, None)
+}
+
+/// Makes `dir` below the root; it may exist.
+pub(crate) fn make(root: BorrowedFd<'_>, dir: &CStr) -> Result<(), Errno> {
+    match rustix::fs::mkdirat(root, dir, Mode::from_raw_mode(0o755)) {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
+/// Opens the root of a hierarchy, and holds the group above all containers' groups in place until [`make_new`].
+pub(crate) fn open_root(mount: &CStr) -> Result<OwnedFd, Errno> {
+    let root = file::open_dir(CWD, mount)?;
+    rustix::fs::flock(&root, FlockOperation::LockShared)?;
+    Ok(root)
+}
+
+/// Makes a container's group anew; from now on that keeps the group above it in place.
+pub(crate) fn make_new(root: BorrowedFd<'_>, dir: &CStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::mkdirat(root, dir, Mode::from_raw_mode(0o755))?;
+    let group = file::open_dir(root, dir)?;
+    rustix::fs::flock(root, FlockOperation::Unlock)?;
+    Ok(group)
+}
+
+/// v2: gives the children of `dir` these controllers ("+memory +pids").
+pub(crate) fn enable(root: BorrowedFd<'_>, dir: Option<&CStr>, controllers: &CStr) -> Result<(), Errno> {
+    let Some(dir) = dir else { return file::write(root, c"cgroup.subtree_control", controllers.to_bytes()) };
+    let dir = file::open_dir(root, dir)?;
+    file::write(&dir, c"cgroup.subtree_control", controllers.to_bytes())
+}
+
+/// v1 refuses tasks in a cpuset group whose cpus and mems are empty: hand the parent's down (cpuset(7)).
+pub(crate) fn inherit_cpuset(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
+    for name in [c"cpuset.cpus", c"cpuset.mems"] {
+        if file::read(to, name)?.trim_ascii().is_empty() {
+            file::write(to, name, file::read(from, name)?.trim_ascii())?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves the calling process into the group. Does not allocate.
+pub(crate) fn enter(group: BorrowedFd<'_>) -> Result<(), Errno> {
+    file::write(group, c"cgroup.procs", b"0")
+}
+
+/// Removes a group whose processes have ended or are about to, and the group above it if that is empty.
+/// Does not allocate. A zombie keeps its group busy until it is reaped, so EBUSY is tried again for two seconds,
+/// after ending what may be left inside.
+pub(crate) fn remove(root: BorrowedFd<'_>, dir: &CStr) -> Result<(), Errno> {
+    let mut wait = 500_000;
+    let result = loop {
+        match rustix::fs::unlinkat(root, dir, AtFlags::REMOVEDIR) {
+            Err(Errno::BUSY) if wait < 1_000_000_000 => kill(root, dir),
+            // Somebody else removed it: what we wanted.
+            Err(Errno::NOENT) => break Ok(()),
+            other => break other,
+        }
+        pause(wait);
+        wait *= 2;
+    };
+    // Somebody who is about to make a group holds the lock, and will remove the parent in our place.
+    if rustix::fs::flock(root, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        // EBUSY: other containers live there.
+        let _ = rustix::fs::unlinkat(root, PARENT, AtFlags::REMOVEDIR);
+        let _ = rustix::fs::flock(root, FlockOperation::Unlock);
+    }
+    result
+}
+
+/// cgroup.kill, Linux 5.14. Before that, and on v1, a PID namespace ended them already.
+fn kill(root: BorrowedFd<'_>, dir: &CStr) {
+    if let Ok(group) = file::open_dir(root, dir) {
+        let _ = file::write(&group, c"cgroup.kill", b"1");
+    }
+}
+
+fn pause(nanoseconds: i64) {
+    let time = rustix::time::Timespec { tv_sec: 0, tv_nsec: nanoseconds };
+    let _ = rustix::thread::nanosleep(&time);
+}
+
+/// What the memory controller says about a group.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Memory {
+    /// Processes that the kernel killed for want of memory.
+    pub(crate) killed: u64,
+    /// Bytes; None where the kernel does not keep it (v2 before 5.19).
+    pub(crate) peak: Option<u64>,
+}
+
+pub(crate) fn memory(version: Version, group: impl AsFd) -> Memory {
+    let (events, peak) = match version {
+        Version::V1 => (c"memory.oom_control", c"memory.max_usage_in_bytes"),
+        Version::V2 => (c"memory.events", c"memory.peak"),
+    };
+    let text = file::read_text(group.as_fd(), events).unwrap_or_default();
+    let killed = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+    let peak = file::read_text(group.as_fd(), peak).ok().and_then(|text| text.trim().parse().ok());
+    Memory { killed: killed.unwrap_or(0), peak }
+}

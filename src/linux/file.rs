@@ -1,0 +1,70 @@
+//! Small files, whole, by directory descriptor.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+/// What every open here has in common: nothing leaks into the payload, no terminal becomes ours.
+const ALWAYS: OFlags = OFlags::CLOEXEC.union(OFlags::NOCTTY);
+
+/// Opens for reading. Follows symbolic links: for the host's own files and what the user named.
+pub(crate) fn open(dir: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(dir, path, ALWAYS | OFlags::RDONLY, Mode::empty())
+}
+
+/// Opens a directory that is no symbolic link itself.
+pub(crate) fn open_dir(dir: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = ALWAYS | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    rustix::fs::openat(dir, path, flags, Mode::empty())
+}
+
+/// The whole file, as far as it can be read.
+pub(crate) fn read(dir: impl AsFd, path: &CStr) -> Result<Vec<u8>, Errno> {
+    let fd = open(dir, path)?;
+    let mut bytes = Vec::with_capacity(4096);
+    loop {
+        bytes.reserve(4096);
+        match rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut bytes)) {
+            Ok(0) => return Ok(bytes),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// The whole file as text; bytes that are not UTF-8 become U+FFFD.
+pub(crate) fn read_text(dir: impl AsFd, path: &CStr) -> Result<String, Errno> {
+    read(dir, path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// One write into an existing file, as control files of cgroupfs and procfs want it.
+pub(crate) fn write(dir: impl AsFd, path: &CStr, text: &[u8]) -> Result<(), Errno> {
+    let fd = rustix::fs::openat(dir, path, ALWAYS | OFlags::WRONLY, Mode::empty())?;
+    write_all(fd, text)
+}
+
+/// Makes the file or replaces it as a whole: a reader sees the old text or the new, never a part.
+/// `temporary` is a name in the same directory.
+pub(crate) fn replace(dir: impl AsFd, temporary: &CStr, path: &CStr, text: &[u8]) -> Result<(), Errno> {
+    let dir = dir.as_fd();
+    let flags = ALWAYS | OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
+    let fd = rustix::fs::openat(dir, temporary, flags, Mode::from_raw_mode(0o644))?;
+    let done = write_all(fd, text).and_then(|()| rustix::fs::renameat(dir, temporary, dir, path));
+    if done.is_err() {
+        let _ = rustix::fs::unlinkat(dir, temporary, AtFlags::empty());
+    }
+    done
+}
+
+fn write_all(fd: OwnedFd, mut text: &[u8]) -> Result<(), Errno> {
+    while !text.is_empty() {
+        match rustix::io::write(&fd, text) {
+            Ok(written) => text = &text[written..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Kernel mechanisms, each in a file of its own. Nothing here knows a Spec or a Plan, and nothing prints.
+
+pub(crate) mod sys;
+
+pub(crate) mod cgroup;
+pub(crate) mod clock;
+pub(crate) mod elf;
+pub(crate) mod file;
+pub(crate) mod kconfig;
+pub(crate) mod mounts;
+pub(crate) mod probe;
+pub(crate) mod process;

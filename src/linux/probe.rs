@@ -1,0 +1,73 @@
+//! Whether the kernel can do a thing for this user: by doing it, where that has no effect, not by its version.
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::process::PidfdFlags;
+
+use super::process::{Process, Spawned};
+use super::{cgroup, file, process, sys};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Answer {
+    Yes,
+    /// The kernel does not have it.
+    No,
+    /// The kernel has it, but not for this user, or a limit is in the way.
+    Off,
+}
+
+/// A child in a new namespace of this kind (a CLONE_NEW* bit), which ends at once.
+pub(crate) fn namespace(flag: i32) -> Answer {
+    match process::spawn(flag as u32 as u64, None) {
+        Ok(Spawned::Child { .. }) => sys::exit(0),
+        Ok(Spawned::Parent(child)) => {
+            end(&child);
+            Answer::Yes
+        }
+        Err(Errno::INVAL | Errno::NOSYS) => Answer::No,
+        Err(_) => Answer::Off,
+    }
+}
+
+pub(crate) fn clone3() -> Answer {
+    match sys::clone3(0, None) {
+        Ok(sys::Cloned::Child) => sys::exit(0),
+        Ok(sys::Cloned::Parent { pid, pidfd }) => {
+            end(&Process { pid, pidfd });
+            Answer::Yes
+        }
+        Err(_) => Answer::No,
+    }
+}
+
+fn end(child: &Process) {
+    while let Ok(None) = child.ended() {
+        rustix::thread::sched_yield();
+    }
+}
+
+pub(crate) fn pidfd() -> Answer {
+    let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
+    if own.is_ok() { Answer::Yes } else { Answer::No }
+}
+
+pub(crate) fn close_range() -> Answer {
+    // Marks nothing: no descriptor has so high a number.
+    if sys::close_on_exec_from(u32::MAX).is_ok() { Answer::Yes } else { Answer::No }
+}
+
+/// Whether the kernel has this type of file system built in or loaded.
+pub(crate) fn filesystem(name: &str) -> Answer {
+    let text = file::read_text(CWD, c"/proc/filesystems").unwrap_or_default();
+    if text.lines().any(|line| line.split_whitespace().last() == Some(name)) { Answer::Yes } else { Answer::No }
+}
+
+/// Whether a mounted hierarchy, or the v2 one that could be mounted, has the controller.
+pub(crate) fn controller(name: &str) -> Answer {
+    let found = cgroup::hierarchies().unwrap_or_default();
+    if found.iter().any(|hierarchy| hierarchy.controllers.iter().any(|have| have == name)) {
+        Answer::Yes
+    } else {
+        Answer::No
+    }
+}

@@ -1,0 +1,323 @@
+//! The only `unsafe` of the crate: the system calls that rustix does not have, and the C entry point.
+//! A wrapper here is one system call plus our one policy (close-on-exec, one signal set, no flags that
+//! nobody uses). What calls after a clone must neither allocate nor touch a lock: every function of this
+//! file keeps to that, but for [`StringArray::new`] and [`arguments`].
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use libc::{c_char, c_int, c_long};
+use linux_raw_sys::general as k;
+use rustix::io::Errno;
+
+/// Defines the C `main` that calls `$start` with the arguments and returns its exit code. Rust's own
+/// start-up is left out: it would ignore SIGPIPE for the payload, install signal handlers and an alternate
+/// stack (13 system calls), none of which a process that soon forks and execs can use.
+macro_rules! entry {
+    ($start:path) => {
+        #[cfg(not(test))]
+        #[allow(unsafe_code)]
+        #[unsafe(no_mangle)]
+        extern "C" fn main(argc: i32, argv: *const *const std::ffi::c_char) -> i32 {
+            i32::from($start($crate::linux::sys::arguments(argc, argv)))
+        }
+    };
+}
+pub(crate) use entry;
+
+/// The arguments of C's `main` as Rust strings.
+#[cfg(not(test))]
+pub(crate) fn arguments(argc: c_int, argv: *const *const c_char) -> Vec<std::ffi::OsString> {
+    use std::os::unix::ffi::OsStringExt;
+    (0..usize::try_from(argc).unwrap_or(0))
+        // SAFETY: the C runtime promises argc valid, NUL-terminated strings at argv.
+        .map(|i| unsafe { CStr::from_ptr(*argv.add(i)) })
+        .map(|s| std::ffi::OsString::from_vec(s.to_bytes().to_vec()))
+        .collect()
+}
+
+/// The allocator: a run's few kilobytes come from an arena in .bss, one after the other, without a system call; what does not
+/// fit there is the C library's. Only the last block of the arena is ever given back or grown in place: a run makes its plan,
+/// keeps it, and ends.
+#[cfg(not(test))]
+mod arena {
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::cell::UnsafeCell;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    struct Arena {
+        bytes: UnsafeCell<[u8; ARENA]>,
+        used: AtomicUsize,
+    }
+
+    const ARENA: usize = 48 << 10;
+
+    // SAFETY: the program has one thread; `used` is atomic only because a static must be.
+    unsafe impl Sync for Arena {}
+
+    #[global_allocator]
+    static HEAP: Arena = Arena { bytes: UnsafeCell::new([0; ARENA]), used: AtomicUsize::new(0) };
+
+    impl Arena {
+        /// Where the block begins in the arena, if it is one of its blocks.
+        fn offset(&self, block: *mut u8) -> Option<usize> {
+            (block as usize).checked_sub(self.bytes.get() as usize).filter(|offset| *offset < ARENA)
+        }
+    }
+
+    // SAFETY: blocks of the arena do not overlap, since `used` only grows past them or back to the start of the last one, and are
+    // aligned by their absolute address; all others are System's own.
+    unsafe impl GlobalAlloc for Arena {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            let base = self.bytes.get() as usize;
+            let start = (base + self.used.load(Relaxed)).next_multiple_of(layout.align()) - base;
+            match start.checked_add(layout.size()).filter(|end| *end <= ARENA) {
+                Some(end) => {
+                    self.used.store(end, Relaxed);
+                    // SAFETY: start is within the arena.
+                    unsafe { self.bytes.get().cast::<u8>().add(start) }
+                }
+                // SAFETY: the caller's promises are handed on.
+                None => unsafe { System.alloc(layout) },
+            }
+        }
+
+        unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+            match self.offset(block) {
+                Some(start) if start + layout.size() == self.used.load(Relaxed) => self.used.store(start, Relaxed),
+                Some(_) => {}
+                // SAFETY: not the arena's, so System's.
+                None => unsafe { System.dealloc(block, layout) },
+            }
+        }
+
+        unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+            match self.offset(block) {
+                Some(start) if start + layout.size() == self.used.load(Relaxed) && start + size <= ARENA => {
+                    self.used.store(start + size, Relaxed);
+                    block
+                }
+                Some(_) if size <= layout.size() => block,
+                Some(_) => {
+                    // SAFETY: the new block is larger than the old one, and neither lies in the other.
+                    unsafe {
+                        let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+                        if !new.is_null() {
+                            std::ptr::copy_nonoverlapping(block, new, layout.size());
+                        }
+                        new
+                    }
+                }
+                // SAFETY: not the arena's, so System's.
+                None => unsafe { System.realloc(block, layout, size) },
+            }
+        }
+    }
+}
+
+fn check(returned: c_long) -> Result<usize, Errno> {
+    usize::try_from(returned).map_err(|_| {
+        // SAFETY: the address of this thread's errno is always valid to read.
+        Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
+    })
+}
+
+/// Which side of a clone this is.
+pub(crate) enum Cloned {
+    Child,
+    Parent { pid: i32, pidfd: Option<OwnedFd> },
+}
+
+/// clone3(2) as a fork: the child goes on in a copy of this memory. `flags` are CLONE_* bits; a pidfd is
+/// always asked for. With `cgroup` (a cgroup v2 directory) the child is born in it (CLONE_INTO_CGROUP,
+/// Linux 5.7). The process must have one thread, and the child must keep to direct system calls: the
+/// thread id that the C library remembers is the parent's.
+pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned, Errno> {
+    let mut pidfd: c_int = -1;
+    // SAFETY: clone_args is a plain structure of integers, for which zero means "not asked for".
+    let mut args: k::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags | u64::from(k::CLONE_PIDFD);
+    args.pidfd = &raw mut pidfd as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    let mut size = std::mem::offset_of!(k::clone_args, set_tid);
+    if let Some(fd) = cgroup {
+        args.flags |= k::CLONE_INTO_CGROUP;
+        args.cgroup = fd.as_raw_fd() as u64;
+        size = size_of::<k::clone_args>();
+    }
+    // SAFETY: without CLONE_VM the child has memory of its own; `args` and `pidfd` outlive the call, and
+    // `size` says how much of `args` the kernel may read.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size) })?;
+    Ok(sides(pid, pidfd))
+}
+
+/// clone(2) with the same meaning as [`clone3`] without a cgroup, for kernels before 5.3 and for sandboxes
+/// that answer clone3 with ENOSYS.
+pub(crate) fn clone(flags: u64) -> Result<Cloned, Errno> {
+    let mut pidfd: c_int = -1;
+    let flags = flags as c_long | k::CLONE_PIDFD as c_long | c_long::from(libc::SIGCHLD);
+    // SAFETY: as in clone3; the first three arguments are the same on every architecture we build for, and
+    // the other two are unused without CLONE_SETTLS and CLONE_*_SETTID.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) })?;
+    Ok(sides(pid, pidfd))
+}
+
+fn sides(pid: usize, pidfd: c_int) -> Cloned {
+    if pid == 0 {
+        return Cloned::Child;
+    }
+    // SAFETY: the kernel stored a new descriptor there, which nobody else owns.
+    let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
+    Cloned::Parent { pid: pid as i32, pidfd }
+}
+
+/// Ends the process at once; nothing is flushed or run.
+pub(crate) fn exit(code: u8) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(c_int::from(code)) }
+}
+
+/// A NULL-terminated array of C strings, made before the clone for execve(2) after it.
+pub(crate) struct StringArray {
+    strings: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl StringArray {
+    pub(crate) fn new(strings: Vec<CString>) -> Self {
+        let ends = [std::ptr::null()];
+        let pointers = strings.iter().map(|s| s.as_ptr()).chain(ends).collect();
+        Self { strings, pointers }
+    }
+
+    pub(crate) fn strings(&self) -> &[CString] {
+        &self.strings
+    }
+}
+
+/// execve(2). Returns only to say why not.
+pub(crate) fn execve(path: &CStr, argv: &StringArray, envp: &StringArray) -> Errno {
+    // SAFETY: both arrays end with NULL and their strings live as long as they do.
+    let failed =
+        unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    check(failed).err().unwrap_or(Errno::NOSYS)
+}
+
+/// All signals; bit n-1 is signal n. The C library's own functions would leave its reserved ones out.
+pub(crate) const ALL_SIGNALS: u64 = !0;
+
+/// rt_sigprocmask(2): blocks exactly `set`, returns what was blocked before.
+pub(crate) fn block_exactly(set: u64) -> Result<u64, Errno> {
+    let mut old = 0u64;
+    // SAFETY: both sets are 8 bytes, as said in the last argument.
+    let r = unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set, &raw mut old, size_of::<u64>())
+    };
+    check(r).map(|_| old)
+}
+
+/// A signal that was taken from the queue.
+#[derive(Clone, Copy)]
+pub(crate) struct Taken {
+    pub(crate) signal: i32,
+    /// `si_code`: SI_USER (0) and below from a process, above 0 from the kernel.
+    pub(crate) code: i32,
+    /// The sender as seen from here; 0 for the kernel and for senders outside of this PID namespace.
+    pub(crate) sender: i32,
+}
+
+/// rt_sigtimedwait(2): waits for a blocked signal and takes it.
+pub(crate) fn take_signal() -> Taken {
+    loop {
+        if let Some(taken) = take_signal_within(None) {
+            return taken;
+        }
+    }
+}
+
+/// The same, but None after this many milliseconds at the latest (or when a stop and continue interrupted it).
+pub(crate) fn take_signal_within(milliseconds: Option<u16>) -> Option<Taken> {
+    // SAFETY: siginfo_t is plain data; zero is a valid value of it.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let set = ALL_SIGNALS;
+    // The kernel's own old timespec, of two words on every architecture that has this call; the C library's may be wider.
+    let time: [c_long; 2] = [0, c_long::from(milliseconds.unwrap_or(0)) * 1_000_000];
+    let timeout = if milliseconds.is_some() { (&raw const time).cast() } else { std::ptr::null::<c_long>() };
+    // SAFETY: set and info are valid for the call, the set is 8 bytes long.
+    let r =
+        unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set, &raw mut info, timeout, size_of::<u64>()) };
+    // EINTR and EAGAIN (no signal in time) are the only errors.
+    let signal = check(r).ok()?;
+    // SAFETY: si_pid is meaningful for process-sent signals and SIGCHLD, and plain bytes for others.
+    let sender = unsafe { info.si_pid() };
+    Some(Taken { signal: signal as i32, code: info.si_code, sender })
+}
+
+/// Sets SIGCHLD's disposition to default, or to ignored again; says whether it was ignored. A parent that
+/// ignores SIGCHLD hands that on through execve, and then no child of ours could be waited for.
+pub(crate) fn ignore_sigchld(ignore: bool) -> bool {
+    // SAFETY: sigaction is plain data; handler constants need no code of ours.
+    unsafe {
+        let mut new: libc::sigaction = std::mem::zeroed();
+        let mut old: libc::sigaction = std::mem::zeroed();
+        new.sa_sigaction = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
+        libc::sigaction(libc::SIGCHLD, &raw const new, &raw mut old);
+        old.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// kill(2) with every target it knows: -1 is everyone whom we may signal.
+pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::syscall(libc::SYS_kill, c_long::from(pid), c_long::from(signal)) }).map(|_| ())
+}
+
+/// pidfd_send_signal(2), Linux 5.1, for any signal number.
+pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo means "as kill(2) would fill it".
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) }).map(|_| ())
+}
+
+/// prctl(PR_SET_PDEATHSIG): the signal that this process gets when its parent ends.
+pub(crate) fn signal_when_parent_ends(signal: i32) -> Result<(), Errno> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(|_| ())
+}
+
+/// close_range(2) with CLOSE_RANGE_CLOEXEC, Linux 5.11: marks every descriptor from `first` on.
+pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: descriptors are only marked, none is closed here.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(|_| ())
+}
+
+/// fcntl(F_SETFD, FD_CLOEXEC) on a descriptor number; EBADF where there is none.
+pub(crate) fn close_on_exec(fd: i32) -> Result<(), Errno> {
+    // SAFETY: the descriptor is only marked; a wrong number gives EBADF.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into()).map(|_| ())
+}
+
+/// Whether this descriptor number is open.
+pub(crate) fn is_open(fd: i32) -> bool {
+    // SAFETY: F_GETFD only looks.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// Opens /dev/null where 0, 1 or 2 is closed: otherwise a descriptor of ours would take that number, and what somebody prints
+/// would go there. Without /dev/null (no /dev at all) they stay closed.
+pub(crate) fn open_standard_streams() {
+    for fd in 0..3 {
+        if !is_open(fd) {
+            // SAFETY: the path is a C string; the lowest free number, which open takes, is this one.
+            unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        }
+    }
+}
+
+/// unshare(CLONE_NEWCGROUP): the current cgroup becomes the root of a new cgroup namespace.
+pub(crate) fn unshare_cgroup() -> Result<(), Errno> {
+    // SAFETY: no memory or descriptor is shared or unshared by this flag.
+    check(unsafe { libc::syscall(libc::SYS_unshare, c_long::from(libc::CLONE_NEWCGROUP)) }).map(|_| ())
+}

@@ -1,0 +1,94 @@
+//! nsctl runs a command in its own Linux namespaces and cgroups.
+//!
+//! The road through these files, each stage a type, each type a file:
+//! `cli` (what was typed) → `spec` (what it means) → `plan` (what will be done, step by step) → `launch` and `child`
+//! (doing it, outside and inside) → `supervise` and `reaper` (waiting, outside and inside) → the exit code.
+//! `explain` prints a plan, `verdict` says which step of it failed and why, `state` is what `ps` reads.
+
+#![cfg_attr(all(target_os = "linux", not(test)), no_main)]
+
+#[cfg(target_os = "linux")]
+mod child;
+#[cfg(target_os = "linux")]
+mod cli;
+#[cfg(target_os = "linux")]
+mod commands;
+#[cfg(target_os = "linux")]
+mod error;
+#[cfg(target_os = "linux")]
+mod explain;
+#[cfg(target_os = "linux")]
+mod launch;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+mod plan;
+#[cfg(target_os = "linux")]
+mod reaper;
+#[cfg(target_os = "linux")]
+mod spec;
+#[cfg(target_os = "linux")]
+mod state;
+#[cfg(target_os = "linux")]
+mod supervise;
+#[cfg(target_os = "linux")]
+mod sync;
+#[cfg(target_os = "linux")]
+mod verdict;
+
+#[cfg(target_os = "linux")]
+mod entry {
+    use std::ffi::OsString;
+
+    use crate::cli::{self, Command};
+    use crate::commands::{check, print, ps, run};
+    use crate::error::{Error, Result};
+
+    crate::linux::sys::entry!(crate::entry::start);
+
+    /// Does what the arguments ask for; the exit code.
+    pub(crate) fn start(args: Vec<OsString>) -> u8 {
+        crate::linux::sys::open_standard_streams();
+        let mut log_json = args.iter().any(|arg| arg == "--log-format=json");
+        let done = cli::parse(args).and_then(|invocation| {
+            log_json = invocation.log_json;
+            perform(invocation.command)
+        });
+        done.unwrap_or_else(|error| {
+            report(&error, log_json);
+            error.code
+        })
+    }
+
+    fn perform(command: Command) -> Result<u8> {
+        match command {
+            Command::Help(verb) => print(cli::help(verb))?,
+            Command::Version => print(&format!("{}\n", cli::VERSION))?,
+            Command::Run(typed) => return run::run(*typed),
+            Command::Simple(typed) => return run::simple(typed),
+            Command::Ps(typed) => return ps::ps(&typed),
+            Command::Check(typed) => return check::check(&typed),
+        }
+        Ok(0)
+    }
+
+    fn report(error: &Error, json: bool) {
+        if json {
+            eprintln!("{}", error.json());
+        } else {
+            eprintln!("nsctl: {error}");
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() -> std::process::ExitCode {
+    eprintln!("nsctl needs Linux namespaces; this is {}", std::env::consts::OS);
+    std::process::ExitCode::from(125)
+}
+
+/// Keeps the road alive where the tests' own main takes its place.
+#[cfg(all(target_os = "linux", test))]
+fn main() {
+    entry::start(std::env::args_os().collect());
+}

@@ -1,0 +1,284 @@
+//! Spec + Host → Plan: everything decided before the clone, in order, complete and printable. Pure: it makes no
+//! system call, so that `--explain` shows exactly what a run would do.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use linux_raw_sys::general as k;
+
+use crate::error::Result;
+use crate::linux::cgroup::{Hierarchy, Version};
+use crate::linux::sys::StringArray;
+use crate::spec::{Namespace, Spec};
+
+mod groups;
+
+/// What the plan has to know of the machine and the caller.
+pub(crate) struct Host {
+    /// A fresh container id.
+    pub(crate) id: String,
+    pub(crate) environ: Vec<(OsString, OsString)>,
+    /// The command as execve(2) will get it.
+    pub(crate) program: CString,
+    /// Empty unless limits were asked for.
+    pub(crate) hierarchies: Vec<Hierarchy>,
+    /// Where state is kept; None where there is no place for it.
+    pub(crate) state: Option<CString>,
+}
+
+/// Who takes a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Who {
+    /// nsctl outside.
+    Supervisor,
+    /// The cloned process: PID 1 of a private PID namespace.
+    Init,
+    /// What will be the command; the same process as Init when there is no reaper.
+    Payload,
+}
+
+/// The signal by which the kernel tells the reaper that the supervisor is gone. The C library keeps it for
+/// itself, so that nobody else uses it; it is the one signal that is not forwarded.
+pub(crate) const SUPERVISOR_ENDED: i32 = 32;
+
+/// How long a container must have run before it is recorded, in milliseconds.
+pub(crate) const MOMENT: u16 = 3;
+
+/// One step. Numbers are indexes: of a hierarchy in [`Plan::groups`], of a namespace file in the order opened.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Op {
+    DefaultSigchld,
+    BlockSignals,
+    Pair,
+    OpenState { dir: CString },
+    Claim,
+    MountHierarchy { group: usize },
+    OpenHierarchy { group: usize },
+    MakeParent { group: usize },
+    Enable { group: usize, parent: bool },
+    MakeGroup { group: usize },
+    InheritCpuset { group: usize, parent: bool },
+    Limit { group: usize, file: &'static str, value: String, optional: bool },
+    OpenNamespace { path: CString, kind: u32 },
+    JoinPid { namespace: usize },
+    Clone { group: Option<usize> },
+    CloseSupervisorsEnd,
+    DieWithSupervisor { signal: i32 },
+    CheckSupervisor,
+    Join { namespace: usize, kind: u32 },
+    PrivateMounts,
+    Hostname(CString),
+    Domainname(CString),
+    MountProc,
+    Undumpable,
+    Spawn { group: Option<usize> },
+    CloseOwnEnd,
+    Reap,
+    EnterGroup { group: usize },
+    NewCgroupNamespace,
+    MountGroup { group: usize },
+    Chdir(CString),
+    RestoreSignals,
+    CloseOnExec { first: u32 },
+    Exec,
+    GiveTime,
+    Record,
+    PidFile(CString),
+    Wait,
+    RemoveGroup { group: usize },
+    RemoveState,
+}
+
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) who: Who,
+    pub(crate) op: Op,
+}
+
+/// A cgroup that will be made for the container.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) version: Version,
+    pub(crate) mount: CString,
+    /// `nsctl/ID`.
+    pub(crate) dir: CString,
+    /// v1: the controllers as mount(2) wants them; v2: what cgroup.subtree_control gets.
+    pub(crate) controllers: CString,
+}
+
+pub(crate) struct Plan {
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    /// In the order of their causes; the supervisor's steps after the clone run beside the child's.
+    pub(crate) steps: Vec<Step>,
+    pub(crate) clone_flags: u64,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) init: bool,
+    pub(crate) program: CString,
+    pub(crate) argv: StringArray,
+    pub(crate) envp: StringArray,
+    /// For the sentence that says why the kernel killed it.
+    pub(crate) memory: Option<u64>,
+}
+
+impl Plan {
+    pub(crate) fn new(spec: Spec, host: Host) -> Result<Self> {
+        let (groups, limits) = groups::plan(&spec.limits, &host)?;
+        let own_groups = !groups.is_empty();
+        let mut flags = u64::from(k::CLONE_NEWNS);
+        let mut joins = Vec::new();
+        for (namespace, kind) in [
+            (&spec.namespaces.uts, k::CLONE_NEWUTS),
+            (&spec.namespaces.ipc, k::CLONE_NEWIPC),
+            (&spec.namespaces.net, k::CLONE_NEWNET),
+            (&spec.namespaces.pid, k::CLONE_NEWPID),
+            (&spec.namespaces.cgroup, k::CLONE_NEWCGROUP),
+        ] {
+            match namespace {
+                Namespace::Host => {}
+                // A cgroup namespace is rooted where its maker is: with groups of its own, the payload makes it
+                // when it is there.
+                Namespace::Private if kind == k::CLONE_NEWCGROUP && own_groups => {}
+                Namespace::Private => flags |= u64::from(kind),
+                Namespace::Path(path) => joins.push((path.clone(), kind)),
+            }
+        }
+        let steps = steps(&spec, &host, &groups, limits, &joins);
+        Ok(Self {
+            id: host.id,
+            name: spec.name,
+            steps,
+            clone_flags: flags,
+            groups,
+            init: spec.init,
+            program: host.program,
+            argv: StringArray::new(spec.argv),
+            envp: StringArray::new(environment(host.environ, spec.env)),
+            memory: spec.limits.memory,
+        })
+    }
+
+    /// The steps of one process, with their numbers.
+    pub(crate) fn steps_of(&self, who: Who) -> impl Iterator<Item = (usize, &Op)> {
+        self.steps.iter().enumerate().filter(move |(_, step)| step.who == who).map(|(index, step)| (index, &step.op))
+    }
+}
+
+fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(CString, u32)]) -> Vec<Step> {
+    let private_pid = spec.namespaces.pid == Namespace::Private;
+    let state = host.state.as_ref().filter(|_| spec.listed);
+    // A name can be taken: find out before anything is made. And a group must not outlive a supervisor that is killed
+    // before the clone: its state directory tells whoever comes next. A plain run has neither, and claims while the container
+    // runs, and only if it runs for longer than a moment, since nobody could have asked ps for it.
+    let claim_first = spec.name.is_some() || !groups.is_empty();
+    let mut steps = Vec::with_capacity(48);
+    let mut who = Who::Supervisor;
+    let mut add = |who: Who, op: Op| steps.push(Step { who, op });
+
+    add(who, Op::DefaultSigchld);
+    add(who, Op::BlockSignals);
+    add(who, Op::Pair);
+    if let Some(dir) = state {
+        add(who, Op::OpenState { dir: dir.clone() });
+        if claim_first {
+            add(who, Op::Claim);
+        }
+    }
+    limits.into_iter().for_each(|op| add(who, op));
+    for (namespace, (path, kind)) in joins.iter().enumerate() {
+        add(who, Op::OpenNamespace { path: path.clone(), kind: *kind });
+        if *kind == k::CLONE_NEWPID {
+            add(who, Op::JoinPid { namespace });
+        }
+    }
+    let born_in = groups.iter().position(|group| group.version == Version::V2);
+    add(who, Op::Clone { group: born_in.filter(|_| !spec.init) });
+
+    who = Who::Init;
+    add(who, Op::CloseSupervisorsEnd);
+    let signal = if spec.init { SUPERVISOR_ENDED } else { libc::SIGKILL };
+    add(who, Op::DieWithSupervisor { signal });
+    add(who, Op::CheckSupervisor);
+    for (namespace, (_, kind)) in joins.iter().enumerate().filter(|(_, (_, kind))| *kind != k::CLONE_NEWPID) {
+        add(who, Op::Join { namespace, kind: *kind });
+    }
+    add(who, Op::PrivateMounts);
+    spec.hostname.iter().for_each(|name| add(who, Op::Hostname(name.clone())));
+    spec.domainname.iter().for_each(|name| add(who, Op::Domainname(name.clone())));
+    if private_pid || joins.iter().any(|(_, kind)| *kind == k::CLONE_NEWPID) {
+        add(who, Op::MountProc);
+    }
+    if spec.init {
+        add(who, Op::Undumpable);
+        add(who, Op::Spawn { group: born_in });
+        who = Who::Payload;
+    }
+    for group in 0..groups.len() {
+        add(who, Op::EnterGroup { group });
+    }
+    if !groups.is_empty() && spec.namespaces.cgroup == Namespace::Private {
+        add(who, Op::NewCgroupNamespace);
+        (0..groups.len()).for_each(|group| add(who, Op::MountGroup { group }));
+    }
+    spec.workdir.iter().for_each(|dir| add(who, Op::Chdir(dir.clone())));
+    add(who, Op::RestoreSignals);
+    add(who, Op::CloseOnExec { first: 3 + spec.preserve_fds });
+    add(who, Op::Exec);
+    if spec.init {
+        add(Who::Init, Op::CloseOwnEnd);
+        add(Who::Init, Op::Reap);
+    }
+
+    who = Who::Supervisor;
+    if state.is_some() {
+        if !claim_first {
+            if spec.pidfile.is_none() {
+                add(who, Op::GiveTime);
+            }
+            add(who, Op::Claim);
+        }
+        add(who, Op::Record);
+    }
+    spec.pidfile.iter().for_each(|file| add(who, Op::PidFile(file.clone())));
+    add(who, Op::Wait);
+    (0..groups.len()).for_each(|group| add(who, Op::RemoveGroup { group }));
+    if state.is_some() {
+        add(who, Op::RemoveState);
+    }
+    steps
+}
+
+/// The caller's variables with the changes asked for, in the caller's order.
+fn environment(mut environ: Vec<(OsString, OsString)>, changes: Vec<(OsString, Option<OsString>)>) -> Vec<CString> {
+    for (name, value) in changes {
+        let at = environ.iter().position(|(known, _)| *known == name);
+        match (at, value) {
+            (Some(at), Some(value)) => environ[at].1 = value,
+            (None, Some(value)) => environ.push((name, value)),
+            // "-e NAME" takes the caller's value, which is there already, or nothing.
+            (_, None) => {}
+        }
+    }
+    environ.into_iter().filter_map(|(name, value)| CString::new(assignment(&name, &value)).ok()).collect()
+}
+
+fn assignment(name: &OsStr, value: &OsStr) -> Vec<u8> {
+    let mut text = name.to_os_string();
+    text.push("=");
+    text.push(value);
+    debug_assert!(!text.as_bytes().is_empty());
+    text.into_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_replace_in_place_and_add_at_the_end() {
+        let environ = vec![("A".into(), "1".into()), ("B".into(), "2".into())];
+        let changes = vec![("A".into(), Some("x".into())), ("C".into(), Some("3".into())), ("B".into(), None)];
+        let made = environment(environ, changes);
+        assert_eq!(made, [c"A=x".into(), c"B=2".into(), CString::from(c"C=3")]);
+    }
+}

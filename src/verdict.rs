@@ -1,0 +1,116 @@
+//! A step that failed → the sentence that says so: act, object, the kernel's word, and the way out.
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+
+use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND};
+use crate::linux::elf::{self, Trouble};
+use crate::plan::{Op, Plan};
+
+pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno) -> Error {
+    let Some(step) = plan.steps.get(index) else { return Error::os("start the container", errno) };
+    let group = |index: &usize| plan.groups[*index].mount.to_string_lossy();
+    let dir = |index: &usize| format!("{}/{}", group(index), plan.groups[*index].dir.to_string_lossy());
+    let doing = match &step.op {
+        Op::Exec => return exec(plan, errno),
+        Op::Claim => match (&plan.name, errno) {
+            (Some(name), Errno::EXIST) => {
+                return Error::new(format!("a running container has the name {name} already"))
+                    .hint("nsctl ps lists them; choose another --name");
+            }
+            _ => format!("make the state directory of container {}", plan.id),
+        },
+        Op::DefaultSigchld | Op::BlockSignals | Op::RestoreSignals => "set the signal mask".into(),
+        Op::Pair => "make a pair of sockets".into(),
+        Op::OpenState { dir } => format!("open the state directory {}", dir.to_string_lossy()),
+        Op::MountHierarchy { group: g } => format!("mount cgroup2 on {}", group(g)),
+        Op::OpenHierarchy { group: g } => format!("open the cgroup hierarchy {}", group(g)),
+        Op::MakeParent { group: g } => format!("make the cgroup {}/nsctl", group(g)),
+        Op::Enable { group: g, .. } => {
+            format!(
+                "enable the cgroup controllers {} below {}",
+                plan.groups[*g].controllers.to_string_lossy(),
+                group(g)
+            )
+        }
+        Op::MakeGroup { group: g } | Op::InheritCpuset { group: g, .. } => format!("make the cgroup {}", dir(g)),
+        Op::Limit { group: g, file, value, .. } => format!("set {file} to {value} in the cgroup {}", dir(g)),
+        Op::OpenNamespace { path, .. } => format!("open the namespace {}", path.to_string_lossy()),
+        Op::JoinPid { .. } | Op::Join { .. } => "join a namespace".into(),
+        Op::Clone { .. } => "clone into new namespaces".into(),
+        Op::Spawn { .. } => "fork the command from PID 1".into(),
+        Op::CloseSupervisorsEnd | Op::CloseOwnEnd | Op::CheckSupervisor => "close a socket".into(),
+        Op::DieWithSupervisor { .. } | Op::Undumpable => "prctl".into(),
+        Op::PrivateMounts => "make the mounts private".into(),
+        Op::Hostname(name) => format!("set the host name {}", name.to_string_lossy()),
+        Op::Domainname(name) => format!("set the domain name {}", name.to_string_lossy()),
+        Op::MountProc => "mount proc on /proc".into(),
+        Op::EnterGroup { group: g } => format!("enter the cgroup {}", dir(g)),
+        Op::NewCgroupNamespace => "make a cgroup namespace".into(),
+        Op::MountGroup { group: g } => format!("mount the container's cgroup on {}", group(g)),
+        Op::Chdir(dir) => format!("change to the directory {}", dir.to_string_lossy()),
+        Op::CloseOnExec { .. } => "mark descriptors close-on-exec".into(),
+        Op::Record => "record the container's state".into(),
+        Op::PidFile(path) => format!("write --pidfile {}", path.to_string_lossy()),
+        Op::Reap | Op::Wait | Op::GiveTime => "wait".into(),
+        Op::RemoveGroup { group: g } => format!("remove the cgroup {}", dir(g)),
+        Op::RemoveState => "remove the container's state".into(),
+    };
+    Error::os(doing, errno).hint(hint(&step.op, errno))
+}
+
+/// The usual reason of this error of this step.
+fn hint(op: &Op, errno: Errno) -> &'static str {
+    match (op, errno) {
+        (Op::Clone { .. }, Errno::PERM) => {
+            "new namespaces need root (CAP_SYS_ADMIN): run it as root; nsctl check says more"
+        }
+        (Op::Clone { .. }, Errno::INVAL) => {
+            "this kernel lacks a namespace that was asked for; nsctl check says which"
+        }
+        (Op::Clone { .. } | Op::Spawn { .. }, Errno::NOSPC | Errno::USERS) => {
+            "a limit of /proc/sys/user/max_*_namespaces is reached"
+        }
+        (Op::Clone { .. } | Op::Spawn { .. }, Errno::AGAIN) => {
+            "a limit on tasks is reached: ulimit -u, or pids.max of the caller's cgroup"
+        }
+        (Op::MountProc, Errno::NOENT) => "make the directory /proc",
+        (Op::MountProc, Errno::PERM) => "an outer container masks /proc; --pid host does without a new one",
+        (Op::Enable { .. }, Errno::BUSY) => {
+            "the root of the hierarchy has processes of its own: nsctl runs inside another container's cgroup namespace"
+        }
+        (Op::Enable { .. }, Errno::NOENT) => "the controller is not there: it is disabled, or bound to cgroup v1",
+        (Op::MakeParent { .. } | Op::MakeGroup { .. } | Op::Limit { .. }, Errno::ROFS) => {
+            "the cgroup mount is read-only: nsctl runs inside another container"
+        }
+        (Op::MakeParent { .. } | Op::MakeGroup { .. } | Op::Limit { .. }, Errno::ACCESS | Errno::PERM) => {
+            "limits need root, or a delegated cgroup"
+        }
+        (Op::Limit { .. }, Errno::INVAL | Errno::RANGE) => "the kernel does not take this value",
+        (Op::Limit { .. }, Errno::NOENT) => "the kernel was built without this limit",
+        (Op::Chdir(_), Errno::NOENT) => "make it, or choose another --workdir",
+        (Op::Join { .. } | Op::JoinPid { .. }, Errno::INVAL) => {
+            "the file is a namespace of another kind, or no namespace"
+        }
+        _ => "",
+    }
+}
+
+/// execve says ENOENT also for a missing interpreter, and ENOEXEC for a foreign architecture.
+fn exec(plan: &Plan, errno: Errno) -> Error {
+    let doing = format!("execute {}", plan.program.to_string_lossy());
+    let error = Error::os(doing, errno).code(if errno == Errno::NOENT { NOT_FOUND } else { NOT_EXECUTABLE });
+    match (errno, elf::trouble(CWD, &plan.program)) {
+        (Errno::NOENT, Some(Trouble::NoInterpreter(path))) => {
+            error.hint(format!("the file is there, but its interpreter {path} is missing"))
+        }
+        (Errno::NOEXEC, Some(Trouble::OtherMachine(machine))) => {
+            error.hint(format!("it is for another architecture, {machine}; this one is {}", std::env::consts::ARCH))
+        }
+        (Errno::NOEXEC, Some(Trouble::NoFormat)) => {
+            error.hint("it is neither an ELF file nor a script that begins with #!")
+        }
+        (Errno::ACCESS, _) => error.hint("it is a directory, not executable (chmod +x), or on a noexec mount"),
+        _ => error,
+    }
+}

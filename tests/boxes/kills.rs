@@ -1,0 +1,95 @@
+//! nsctl is killed, at any moment: the container ends, and nothing is left.
+
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Failed;
+
+use crate::Case;
+use crate::leaks::Snapshot;
+use crate::nsctl::{must, nsctl, spawn};
+
+pub(crate) const CASES: &[(&str, Case)] = &[
+    ("a_killed_nsctl_leaves_nothing_at_100_moments", killed_at_100_moments),
+    ("a_killed_nsctl_ends_only_its_own_in_the_hosts_pid_namespace", killed_in_host_pid),
+    ("a_killed_nsctl_without_init_leaves_nothing_after_ps", killed_without_init),
+];
+
+/// Moments from 0 to 5 ms after the start, which is from before the first step to well into the container's life.
+fn killed_at_100_moments() -> Result<(), Failed> {
+    let before = Snapshot::take();
+    for moment in 0..100u64 {
+        let mark = format!("31{moment:03}.5");
+        let child = spawn(&["run", "-m", "64m", "--pids-limit", "20", "--", "sleep", &mark]);
+        std::thread::sleep(Duration::from_micros(moment * 50));
+        drop(child);
+        gone(&mark).map_err(|text| format!("moment {moment}: {text}"))?;
+    }
+    // A moment between two steps can leave what only the next command finds.
+    settle(&before)
+}
+
+/// Without a PID namespace of its own, nothing of nsctl may say kill(-1): the bystander lives on.
+fn killed_in_host_pid() -> Result<(), Failed> {
+    let before = Snapshot::take();
+    let mut bystander = std::process::Command::new("sleep").arg("60").spawn()?;
+    for moment in 0..50u64 {
+        let mark = format!("33{moment:03}.5");
+        let child = spawn(&["run", "--pid", "host", "--name", "host", "--", "sleep", &mark]);
+        std::thread::sleep(Duration::from_micros(moment * 60));
+        drop(child);
+        gone(&mark).map_err(|text| format!("moment {moment}: {text}"))?;
+    }
+    let alive = bystander.try_wait()?.is_none();
+    bystander.kill()?;
+    bystander.wait()?;
+    if !alive {
+        return Err("the bystander was killed".into());
+    }
+    settle(&before)
+}
+
+fn killed_without_init() -> Result<(), Failed> {
+    let before = Snapshot::take();
+    for moment in 0..20u64 {
+        let mark = format!("32{moment:03}.5");
+        let child = spawn(&["run", "--no-init", "--name", "same", "-m", "64m", "--", "sleep", &mark]);
+        std::thread::sleep(Duration::from_micros(moment * 250));
+        drop(child);
+        gone(&mark).map_err(|text| format!("moment {moment}: {text}"))?;
+    }
+    settle(&before)?;
+    let outcome = nsctl(&["run", "--name", "same", "--", "true"]);
+    must(outcome.code == 0, "the name is free again", &outcome)
+}
+
+/// Waits until nobody runs `sleep MARK` any more.
+fn gone(mark: &str) -> Result<(), String> {
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let alive = std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+            std::fs::read(entry.path().join("cmdline"))
+                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(mark))
+        });
+        if !alive {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(format!("sleep {mark} is still there"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// `ps` lists none and clears up; a directory without a record is given two seconds in case it is being made.
+fn settle(before: &Snapshot) -> Result<(), Failed> {
+    let end = Instant::now() + Duration::from_secs(8);
+    loop {
+        let outcome = nsctl(&["ps", "-q"]);
+        must(outcome.code == 0 && outcome.out.is_empty(), "ps lists no ghost", &outcome)?;
+        match before.compare() {
+            Ok(()) => return Ok(()),
+            Err(left) if Instant::now() > end => return Err(left),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The same tests with a system call answered by seccomp, as old kernels and sandboxes do.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Mutex;
+
+pub(crate) const MASKS: &[(&str, &str)] = &[
+    ("clone3", "ENOSYS"),
+    ("clone3", "EPERM"),
+    ("close_range", "ENOSYS"),
+    ("close_range", "EPERM"),
+    ("pidfd", "ENOSYS"),
+    ("pidfd", "EPERM"),
+];
+
+static CURRENT: Mutex<Option<(&str, &str)>> = Mutex::new(None);
+
+pub(crate) fn set(mask: Option<(&'static str, &'static str)>) {
+    *CURRENT.lock().unwrap() = mask;
+}
+
+pub(crate) fn current() -> Option<(&'static str, &'static str)> {
+    *CURRENT.lock().unwrap()
+}
+
+fn numbers(call: &str) -> Vec<i64> {
+    match call {
+        "clone3" => vec![libc::SYS_clone3],
+        "close_range" => vec![libc::SYS_close_range],
+        "pidfd" => vec![libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal],
+        _ => panic!("no mask for {call}"),
+    }
+}
+
+/// `boxes masked CALL ERRNO PROGRAM …`: executes PROGRAM with CALL answered by ERRNO.
+pub(crate) fn exec(args: &[String]) -> ! {
+    let errno = if args[1] == "EPERM" { libc::EPERM } else { libc::ENOSYS } as u32;
+    // Load the number, compare with each, answer with the errno or let it pass.
+    let mut program = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
+    for number in numbers(&args[0]) {
+        program.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number as u32));
+        program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno));
+    }
+    program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the filter and its program live through the call.
+    let loaded = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
+    };
+    assert_eq!(loaded, 0, "load the seccomp filter: {}", std::io::Error::last_os_error());
+    let error = Command::new(&args[2]).args(&args[3..]).exec();
+    panic!("execute {}: {error}", args[2]);
+}
+
+fn instruction(code: u32, yes: u8, no: u8, value: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: yes, jf: no, k: value }
+}

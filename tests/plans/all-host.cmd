@@ -1,0 +1,1 @@
+nsctl run --uts host --pid host --ipc host --cgroupns host sh

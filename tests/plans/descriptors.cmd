@@ -1,0 +1,1 @@
+nsctl run --preserve-fds 2 --pidfile /run/box.pid sh

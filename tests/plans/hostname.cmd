@@ -1,0 +1,1 @@
+nsctl run -h box --domainname lan sh

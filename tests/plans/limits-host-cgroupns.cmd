@@ -1,0 +1,2 @@
+nsctl run --cgroupns host --pids-limit 20 sh
+v2

@@ -1,0 +1,2 @@
+nsctl run --no-init --pids-limit 20 sh
+v2

@@ -1,0 +1,2 @@
+nsctl run -m 64m sh
+v2

@@ -1,0 +1,1 @@
+nsctl run --name web httpd -f

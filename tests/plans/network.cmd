@@ -1,0 +1,1 @@
+nsctl run --net private ip link

@@ -1,0 +1,1 @@
+nsctl run --no-init sh -c true

@@ -1,0 +1,1 @@
+nsctl run printf a"b\n

@@ -1,0 +1,1 @@
+nsctl run -w /srv -e A=1 pwd

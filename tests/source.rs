@@ -1,0 +1,84 @@
+//! Rules of the source that a compiler does not hold: who imports whom, where `unsafe` is, no threads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A later module may use only earlier ones. `linux` modules stand on `linux::sys` and on each other.
+const ORDER: &[&str] = &[
+    "linux",
+    "error",
+    "cli",
+    "spec",
+    "state",
+    "plan",
+    "explain",
+    "sync",
+    "verdict",
+    "reaper",
+    "child",
+    "launch",
+    "supervise",
+    "commands",
+    "main",
+];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn all() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    sources(&root, &mut found);
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+        (name, fs::read_to_string(path).unwrap())
+    };
+    found.into_iter().map(read).collect()
+}
+
+fn rank(module: &str) -> usize {
+    ORDER.iter().position(|known| *known == module).unwrap_or_else(|| panic!("{module} has no place in ORDER"))
+}
+
+#[test]
+fn imports_go_back_along_the_road() {
+    for (file, text) in all() {
+        let own = file.split(['/', '.']).next().unwrap();
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for path in line.split("crate::").skip(1) {
+                let used: String = path.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                // A list of imports, a macro's `$crate`, or pub(crate).
+                if used.is_empty() || used == "entry" {
+                    continue;
+                }
+                assert!(rank(&used) <= rank(own), "{file} imports {used}, which comes later: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_in_one_file() {
+    for (file, text) in all().into_iter().filter(|(file, _)| file != "linux/sys.rs") {
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let word = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == "unsafe");
+            assert!(!word, "{file}: {line}");
+        }
+    }
+}
+
+/// The child of a clone must be able to go on with what the only thread of its parent left.
+#[test]
+fn there_are_no_threads() {
+    for (file, text) in all() {
+        assert!(!text.contains("std::thread"), "{file} uses threads");
+    }
+}
