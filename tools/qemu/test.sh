@@ -1,0 +1,168 @@
+#!/bin/sh
+# Runs the tests in guests, one a kernel, and says how it went.
+#
+#   test.sh --nsctl FILE --boxes FILE [--case NAME-FILTER] [-- ARGUMENTS OF BOXES]
+#   test.sh --shell     [--nsctl FILE] [--boxes FILE]      an interactive guest
+#   test.sh --exec CMD  [--nsctl FILE] [--boxes FILE]      CMD's output and exit status (125: the guest failed)
+#
+#   --kernels "6.1 newest"   5.10, 6.1, 6.12, newest or any series the mirrors have; the default, of --shell and --exec 6.1
+#   --modules "overlay loop" load these (and what they need) before the start; NSCTL_QEMU_MODULES
+#   --add FILE:GUESTPATH     put one more file or directory into the guest; may be repeated
+#   --timeout SECONDS        for each guest from its init on; the default is 600
+#   --refresh                ask the mirrors for newer kernels than the cached
+#
+# V=1 shows the console live, NSCTL_QEMU_MEMORY (1024) is in MiB, NSCTL_CACHE the kernels' place. The exit status is the
+# verdict: 0 all passed, 1 not, 125 it could not be tried. The last line is "N passed, M failed, K skipped".
+set -eu
+here=$(dirname "$0")
+. "$here/lib.sh"
+. "$here/boot.sh"
+
+mode=boxes kernels= nsctl= boxes= modules=${NSCTL_QEMU_MODULES-} timeout=600 refresh= command=
+work=$(mktemp -d)
+: >"$work/args"
+: >"$work/script"
+trap 'stop_qemu; rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+added=
+while [ $# -gt 0 ]; do
+	case $1 in
+	--shell) mode=shell ;;
+	--refresh) refresh=--refresh ;;
+	--) shift; [ $# = 0 ] || printf '%s\n' "$@" >>"$work/args"; break ;;
+	--help | -h) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit ;;
+	--exec | --kernels | --nsctl | --boxes | --modules | --add | --timeout | --case)
+		[ $# -gt 1 ] || die "$1 wants a value; --help shows how."
+		case $1 in
+		--exec) mode=exec; printf '%s\n' "$2" >"$work/script" ;;
+		--kernels) kernels=$2 ;;
+		--nsctl) nsctl=$2 ;;
+		--boxes) boxes=$2 ;;
+		--modules) modules="$modules $2" ;;
+		--add) added="$added --add $2" ;;
+		--timeout) timeout=$2 ;;
+		--case) [ ! "$2" ] || printf '%s\n' "$2" >>"$work/args" ;; # make hands on an empty one
+		esac
+		shift
+		;;
+	*) die "test.sh does not know '$1'; --help shows what it knows." ;;
+	esac
+	shift
+done
+if [ $mode = boxes ]; then
+	[ "$nsctl" ] && [ "$boxes" ] || die "Name the programs to test: --nsctl FILE and --boxes FILE ('make qemu-test' builds both)."
+	: "${kernels:=6.1 newest}"
+fi
+: "${kernels:=6.1}"
+command -v "$qemu" >/dev/null || install_package "$qemu_package"
+static_busybox >/dev/null || install_package busybox-static
+
+# prepare NAME: sets kernel and version, packs the guest, settles how to run it.
+prepare() {
+	# shellcheck disable=SC2086
+	found=$("$here/kernel.sh" $refresh "$1") || exit 125
+	version=${found%% *} kernel=${found#* }
+	# shellcheck disable=SC2086
+	"$here/initramfs.sh" "$work/initramfs" --kernel "$kernel" --nsctl "$nsctl" --boxes "$boxes" \
+		--modules "$modules" --script "$work/script" --args "$work/args" $added || exit 125
+	choose_accel
+}
+
+# A line of the verdict: value NAME
+value() { sed -n "s/^$1 //p" "$work/verdict" 2>/dev/null | tail -n 1; }
+
+# why: a sentence, unless the guest ran to its end and said that all went well.
+why() {
+	case $status in
+	65) ;;
+	67) ;;
+	69) echo "the guest could not be set up"; return ;;
+	71) echo "the tests were not done after $timeout s (--timeout sets that)"; return ;;
+	hung) reached_init && echo "the guest hung and was stopped" || echo "the guest never reached init"; return ;;
+	0) echo "the guest rebooted, panicked or powered off before its verdict"; return ;;
+	*) echo "qemu ended with exit status $status: $(head -n 3 "$work/qemu.log" | tr '\n' ' ')"; return ;;
+	esac
+	if [ "$(tail -n 1 "$work/verdict")" != end ]; then echo "the guest's verdict is missing or cut short"
+	elif ! tail -n 1 "$work/console" | grep -q '^nsctl-qemu: end'; then echo "the console's end is missing"
+	elif [ $status = 65 ] && [ "$(value status)" != 0 ]; then echo "qemu says passed, the verdict says '$(value status)'"
+	fi
+}
+
+# judge: sets passed, failed, skipped, and complaint (empty if all is well).
+judge() {
+	complaint=$(why)
+	closing=$(grep '^test result: ' "$work/output" | tail -n 1) || :
+	# Without a closing line the tests so far count, and the end of it as one failure.
+	number() { echo "$closing" | sed -n "s/.* \([0-9][0-9]*\) $1.*/\1/p"; }
+	passed=$(number passed) failed=$(number failed) skipped=$(number ignored)
+	if [ ! "$passed" ] || [ ! "$failed" ] || [ "$complaint" ]; then
+		[ "$complaint" ] || complaint="/boxes ended with status $(value status) and without a closing line 'test result: ...'"
+		count() { grep -c "^test .* \.\.\. $1" "$work/output" || :; }
+		passed=$(count ok) failed=$(($(count FAILED) + 1)) skipped=$(count ignored)
+		open=$(grep -v '^test .* \.\.\. \(ok\|FAILED\|ignored\)' "$work/output" | sed -n 's/^test \(.*\) \.\.\. .*/\1/p' | tail -n 1)
+		[ ! "$open" ] || complaint="$complaint; the test under way was $open"
+	elif [ "$status" != 65 ] && [ "$failed" = 0 ]; then
+		failed=1 complaint="/boxes ended with status $(value status) though no test failed"
+	elif [ "$failed" != 0 ]; then
+		complaint="failed: $(sed -n 's/^test \(.*\) \.\.\. FAILED.*/\1/p' "$work/output" | tr '\n' ' ')"
+	elif [ $((passed + ${skipped:=0})) = 0 ]; then
+		failed=1 complaint="no test ran: does --case fit any name?"
+	fi
+	: "${skipped:=0}"
+}
+
+# boot_share: how long until init, from the guest's own account of how long it lived after that.
+boot_share() {
+	centi() { value "$1" | sed 's/\.//; s/^0*//'; }
+	began=$(centi began) ended=$(centi ended)
+	[ "$began" ] && [ "$ended" ] || return 0
+	echo ", $(seconds $((took - ended + began))) s of it boot"
+}
+show_console() {
+	[ ! -s "$work/output" ] || { echo "--- $version: the output"; cat "$work/output"; echo; }
+	echo "--- $version: the console"
+	tr -d '\r' <"$work/console"
+	cat "$work/qemu.log"
+	echo "--- $version: end"
+}
+
+case $mode in
+shell)
+	prepare "${kernels%% *}"
+	if shell; then status=0; else status=$?; fi
+	[ $status = 65 ] || say "qemu ended with exit status $status (65 after 'exit', 0 after poweroff or a panic)"
+	exit
+	;;
+exec)
+	for k in $kernels; do
+		prepare "$k"
+		boot exec "$timeout"
+		cat "$work/output"
+		say "$version ($accel_name): $(seconds "$took") s$(boot_share)"
+		complaint=$(why)
+		[ ! "$complaint" ] || { : >"$work/output"; [ "${V-}" ] || show_console >&2; die "$complaint."; }
+		code=$(value status)
+		[ "$code" = 0 ] || exit "$code"
+	done
+	exit
+	;;
+esac
+
+sum_passed=0 sum_failed=0 sum_skipped=0
+for k in $kernels; do
+	prepare "$k"
+	boot boxes "$timeout"
+	judge
+	if [ "$complaint" ]; then
+		[ "${V-}" ] || show_console
+		echo "qemu $version: $complaint"
+	fi
+	sed -n "s/^left /qemu $version: note: the tests left behind the /p" "$work/verdict" 2>/dev/null || :
+	tainted=$(value tainted)
+	[ "${tainted:-0}" = 0 ] || echo "qemu $version: note: the guest kernel is tainted ($tainted): a warning hit? V=1 and dmesg tell"
+	echo "qemu $version ($accel_name): $passed passed, $failed failed, $skipped skipped in $(seconds "$took") s$(boot_share)"
+	sum_passed=$((sum_passed + passed)) sum_failed=$((sum_failed + failed)) sum_skipped=$((sum_skipped + skipped))
+done
+echo "$sum_passed passed, $sum_failed failed, $sum_skipped skipped"
+[ "$sum_failed" = 0 ]
