@@ -29,6 +29,9 @@ pub(crate) fn line(plan: &Plan, index: usize) -> String {
 /// Longer than it should be for one function, but one match over all steps: each line is one sentence of the story.
 fn text(plan: &Plan, op: &Op) -> (String, String) {
     let group = |index: &usize| &plan.groups[*index];
+    // Where the writes to a group go; the calls themselves name no path, only a file below the group's descriptor.
+    let mount = |index: &usize| group(index).mount.to_string_lossy();
+    let inside = |index: &usize| format!("{}/{}", mount(index), group(index).dir.to_string_lossy());
     let (call, why): (String, &str) = match op {
         Op::DefaultSigchld => (
             "rt_sigaction(SIGCHLD, {sa_handler=SIG_DFL}, …)".into(),
@@ -75,7 +78,7 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         ),
         Op::Enable { group: index, parent } => (
             write(
-                &format!("{}cgroup.subtree_control", if *parent { "nsctl/" } else { "" }),
+                &format!("{}/{}cgroup.subtree_control", mount(index), if *parent { "nsctl/" } else { "" }),
                 &group(index).controllers.to_string_lossy(),
             ),
             "v2: only the controllers asked for, from the root down",
@@ -88,12 +91,18 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
             ),
             "the container's own group",
         ),
-        Op::InheritCpuset { parent, .. } => (
-            write(&format!("{}/cpuset.{{cpus,mems}}", if *parent { "nsctl" } else { "nsctl/ID" }), "as above"),
+        Op::InheritCpuset { group: index, parent } => (
+            write(
+                &format!(
+                    "{}/cpuset.{{cpus,mems}}",
+                    if *parent { format!("{}/nsctl", mount(index)) } else { inside(index) }
+                ),
+                "as above",
+            ),
             "v1 lets no task into a cpuset without processors and memory nodes",
         ),
         Op::Limit { group: index, file, value, optional } => (
-            write(&format!("{}/{file}", group(index).dir.to_string_lossy()), value),
+            write(&format!("{}/{file}", inside(index)), value),
             if *optional {
                 "the limit for memory and swap; without swap accounting the file is not there"
             } else {
@@ -161,7 +170,7 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
             "until the command ends: reap orphans, forward signals; then exit with its code",
         ),
         Op::EnterGroup { group: index } => (
-            write(&format!("{}/cgroup.procs", group(index).dir.to_string_lossy()), "0"),
+            write(&format!("{}/cgroup.procs", inside(index)), "0"),
             match group(index).version {
                 Version::V1 => "into the group before anything is run or used",
                 Version::V2 => "only where CLONE_INTO_CGROUP is missing",
