@@ -88,6 +88,7 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
         }
         (Op::Limit { .. }, Errno::INVAL | Errno::RANGE) => "the kernel does not take this value",
         (Op::Limit { .. }, Errno::NOENT) => "the kernel was built without this limit",
+        (Op::OpenNamespace { .. }, Errno::NOENT) => "the process is gone, or the kernel has no such namespace",
         (Op::Chdir(_), Errno::NOENT) => "make it, or choose another --workdir",
         (Op::Join { .. } | Op::JoinPid { .. }, Errno::INVAL) => {
             "the file is a namespace of another kind, or no namespace"
@@ -110,7 +111,11 @@ fn exec(plan: &Plan, errno: Errno) -> Error {
         (Errno::NOEXEC, Some(Trouble::NoFormat)) => {
             error.hint("it is neither an ELF file nor a script that begins with #!")
         }
-        (Errno::ACCESS, _) => error.hint("it is a directory, not executable (chmod +x), or on a noexec mount"),
+        (Errno::ACCESS, Some(Trouble::Directory)) => error.hint("it is a directory"),
+        (Errno::ACCESS, Some(Trouble::NotExecutable)) => error.hint("it is not executable: chmod +x"),
+        (Errno::ACCESS, _) => {
+            error.hint("it or its interpreter is on a noexec mount, or this user may not enter a directory above it")
+        }
         _ => error,
     }
 }

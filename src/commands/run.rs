@@ -97,19 +97,24 @@ fn out_of_memory(memory: &cgroup::Memory, limit: u64, ended: Ended) {
     if memory.killed == 0 {
         return;
     }
-    let peak = memory.peak.map_or(String::new(), |bytes| format!(" (peak {})", megabytes(bytes)));
+    let peak = memory.peak.map_or(String::new(), |bytes| format!(" (peak {})", amount(bytes)));
     let who = match reaper::code(ended) {
         137 => "killed by the kernel".to_string(),
         _ => format!("{} process(es) of the container killed by the kernel", memory.killed),
     };
-    eprintln!("nsctl: {who}: memory limit {} reached{peak}", megabytes(limit));
+    eprintln!("nsctl: {who}: memory limit {} reached{peak}", amount(limit));
 }
 
-fn megabytes(bytes: u64) -> String {
-    let tenths = (bytes * 10 + (1 << 19)) >> 20;
+/// "64 MiB", "1.5 MiB", "4 KiB", "100 bytes".
+fn amount(bytes: u64) -> String {
+    if bytes < 1 << 10 {
+        return format!("{bytes} bytes");
+    }
+    let (unit, name) = if bytes >= 1 << 20 { (1 << 20, "MiB") } else { (1 << 10, "KiB") };
+    let tenths = (bytes.saturating_mul(10) + unit / 2) / unit;
     match tenths % 10 {
-        0 => format!("{} MiB", tenths / 10),
-        rest => format!("{}.{rest} MiB", tenths / 10),
+        0 => format!("{} {name}", tenths / 10),
+        rest => format!("{}.{rest} {name}", tenths / 10),
     }
 }
 
@@ -179,4 +184,18 @@ fn fresh_id() -> Result<String> {
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK)
         .map_err(|errno| Error::os("get random bytes for an id", errno))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_of_memory() {
+        for (bytes, text) in
+            [(1, "1 bytes"), (4096, "4 KiB"), (1536, "1.5 KiB"), (64 << 20, "64 MiB"), (3 << 19, "1.5 MiB")]
+        {
+            assert_eq!(amount(bytes), text);
+        }
+    }
 }

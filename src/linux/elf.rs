@@ -1,10 +1,11 @@
-//! Why an existing file could not be executed: its interpreter is missing, or it is for another architecture.
-//! execve(2) says only ENOENT or ENOEXEC.
+//! Why an existing file could not be executed: its interpreter is missing, it is for another architecture, it is no program.
+//! execve(2) says only ENOENT, ENOEXEC or EACCES.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 
 use linux_raw_sys::elf::{EM_CURRENT, PT_INTERP};
+use rustix::fs::{AtFlags, FileType};
 
 use super::file;
 
@@ -18,12 +19,22 @@ pub(crate) enum Trouble {
     OtherMachine(String),
     /// Neither ELF nor `#!`.
     NoFormat,
+    Directory,
+    /// No execute bit in the file's mode.
+    NotExecutable,
 }
 
 /// Looks at the file that execve refused. None: nothing wrong to be seen from here.
 pub(crate) fn trouble(dir: impl AsFd, path: &CStr) -> Option<Trouble> {
     let dir = dir.as_fd();
-    let Ok(fd) = file::open(dir, path) else { return Some(Trouble::Missing) };
+    let Ok(stat) = rustix::fs::statat(dir, path, AtFlags::empty()) else { return Some(Trouble::Missing) };
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        return Some(Trouble::Directory);
+    }
+    if stat.st_mode & 0o111 == 0 {
+        return Some(Trouble::NotExecutable);
+    }
+    let fd = file::open(dir, path).ok()?;
     let mut bytes = vec![0; 64 << 10];
     let length = rustix::io::pread(&fd, &mut bytes, 0).ok()?;
     bytes.truncate(length);

@@ -264,7 +264,11 @@ fn errors() -> Result<(), Failed> {
     let outcome = nsctl(&["run", "/no/such/file"]);
     must(outcome.code == 127 && outcome.err.contains("ENOENT"), "127 by path", &outcome)?;
     let outcome = nsctl(&["run", "/etc"]);
-    must(outcome.code == 126 && outcome.err.contains("EACCES"), "126", &outcome)?;
+    must(outcome.code == 126 && outcome.err.contains("EACCES (it is a directory)"), "126", &outcome)?;
+    let outcome = nsctl(&["run", "/etc/passwd"]);
+    must(outcome.code == 126 && outcome.err.contains("it is not executable"), "no execute bit", &outcome)?;
+    let outcome = nsctl(&["run", "--net", "/proc/4194304/ns/net", "true"]);
+    must(outcome.code == 125 && outcome.err.contains("the process is gone"), "no such namespace", &outcome)?;
     let script = path("script");
     let with = |text: &[u8]| {
         fs::write(&script, text).unwrap();
