@@ -143,13 +143,27 @@ pub(crate) fn remove(root: BorrowedFd<'_>, dir: &CStr) -> Result<(), Errno> {
         pause(wait);
         wait *= 2;
     };
-    // Somebody who is about to make a group holds the lock, and will remove the parent in our place.
-    if rustix::fs::flock(root, FlockOperation::NonBlockingLockExclusive).is_ok() {
-        // EBUSY: other containers live there.
-        let _ = rustix::fs::unlinkat(root, PARENT, AtFlags::REMOVEDIR);
-        let _ = rustix::fs::flock(root, FlockOperation::Unlock);
-    }
+    remove_parent(root);
     result
+}
+
+/// Removes the group above all containers' groups, if this was the last of them. While it is empty and locked, another container
+/// is about to be made in it, and will remove it in our place; or one that ends, too, found ours still there, and will not: so try
+/// again, for 25 milliseconds.
+fn remove_parent(root: BorrowedFd<'_>) {
+    let mut wait = 100_000;
+    while rustix::fs::flock(root, FlockOperation::NonBlockingLockExclusive).is_err() {
+        // Of a directory's links two are its own; the others are of the directories in it.
+        let empty = rustix::fs::statat(root, PARENT, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| stat.st_nlink <= 2);
+        if !empty || wait > 13_000_000 {
+            return;
+        }
+        pause(wait);
+        wait *= 2;
+    }
+    // EBUSY: other containers live there.
+    let _ = rustix::fs::unlinkat(root, PARENT, AtFlags::REMOVEDIR);
+    let _ = rustix::fs::flock(root, FlockOperation::Unlock);
 }
 
 /// cgroup.kill, Linux 5.14. Before that, and on v1, a PID namespace ended them already.
