@@ -6,6 +6,12 @@ NSCTL  := target/$(TARGET)/release/nsctl
 # The most that `make size` lets the binary have, in bytes.
 SIZE_BUDGET ?= 250000
 
+# What `make qemu-test` boots: see tools/qemu/test.sh --help. IMAGES is a directory whose contents go to /images in the guest: roots
+# that tools/root-images makes, since the guest has no tools to make them.
+KERNELS ?= 5.10 6.1 6.12 newest
+CASES   ?= initramfs switched readonly
+IMAGES  ?= target/images
+
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
@@ -36,8 +42,12 @@ test: all unit boxes ## every test that this machine can run
 unit: ## the tests inside the source files, and the golden plans
 	$(HOST_TESTS) --bin nsctl
 
-boxes: all ## real containers, on this machine
-	NSCTL=$(CURDIR)/$(NSCTL) $(HOST_TESTS) --test boxes --test source
+boxes: all target/images ## real containers, on this machine
+	NSCTL=$(CURDIR)/$(NSCTL) NSCTL_IMAGES=$(CURDIR)/target/images $(HOST_TESTS) --test boxes --test source
+
+# Roots and images of a busybox, by other people's tools.
+target/images: tools/root-images
+	tools/root-images $@
 
 bless: ## write the golden plans anew
 	BLESS=1 $(HOST_TESTS) --bin nsctl golden
@@ -57,8 +67,9 @@ reproducible: all ## build again in another place; the bytes must be the same
 bench: all ## measure beside the peers, in one run
 	NSCTL=$(CURDIR)/$(NSCTL) cargo bench --locked --bench bench -- $(BENCH_ARGS)
 
-qemu-test: all ## the box tests in booted kernels (KERNELS="6.1 newest")
-	tools/qemu/test.sh --nsctl $(NSCTL) --boxes "$$(tools/test-program boxes)" --kernels "$(or $(KERNELS),6.1 newest)"
+qemu-test: all $(IMAGES) ## the box tests in booted kernels (KERNELS="6.1 newest" CASES="switched bare" IMAGES=DIR)
+	tools/qemu/test.sh --nsctl $(NSCTL) --boxes "$$(tools/test-program boxes)" --kernels "$(KERNELS)" --cases "$(CASES)" \
+		--images "$(IMAGES)"
 
 qemu-shell: all ## a shell in an initramfs with nsctl
 	tools/qemu/test.sh --shell --nsctl $(NSCTL)

@@ -13,13 +13,32 @@ stop_qemu() {
 	kill -9 "$qemu_pid" 2>/dev/null || :
 }
 
+# What the guest's init takes for its third argument, and the disk that it needs for that.
+root_case=initramfs disk=
+
+# insert_disk CASE: the disk holds the root of that case. The squashfs was packed with the initramfs. The ext4 is new for
+# each boot and comes empty (init copies); its features are those that 5.10 knows, whatever the host's defaults are.
+insert_disk() {
+	root_case=$1 disk=
+	case $1 in
+	readonly) disk=$work/squashfs ;;
+	switched)
+		disk=$work/ext4
+		rm -f "$disk"
+		PATH=$PATH:/usr/sbin:/sbin mke2fs -q -F -b 4096 -m 0 -I 256 \
+			-O none,has_journal,ext_attr,dir_index,filetype,extent,sparse_super,large_file "$disk" 256M >"$work/log" 2>&1 ||
+			{ cat "$work/log" >&2; die "mke2fs could not make an ext4 file system (its words are above)."; }
+		;;
+	esac
+}
+
 # qemu_line MODE LIMIT: sets the words that all boots have in common into $line. panic=-1 with -no-reboot: a panic
 # ends qemu, with status 0. loglevel=4: warnings stay in the ring buffer, errors and panics reach the console.
 # (-M microvm is quicker when it works, but hangs calibrating the TSC in most runs.)
 qemu_line() {
 	line="$qemu_machine -m ${NSCTL_QEMU_MEMORY:-1024} -nodefaults -no-user-config -display none -no-reboot $exit_device"
 	append="console=$console panic=-1 loglevel=4"
-	words="$1 $2" # the kernel hands on to init what it does not know
+	words="$1 $2 $root_case" # the kernel hands on to init what it does not know
 }
 
 # launch ACCEL MODE LIMIT PATIENCE: runs one guest in the background's care. Leaves in $work: console, output, verdict;
@@ -35,6 +54,7 @@ launch() {
 	# ioeventfd=off: with it, a line on the port could still be queued when the exit device ends qemu.
 	# shellcheck disable=SC2086
 	"$qemu" $1 $line -kernel "$kernel/vmlinuz" -initrd "$work/initramfs" -append "$append -- $words" \
+		${disk:+-drive "if=virtio,format=raw,cache=unsafe,file=$disk"} \
 		-chardev "file,id=console,path=$work/console" -serial chardev:console \
 		-device virtio-serial-pci,ioeventfd=off \
 		-chardev "file,id=verdict,path=$work/verdict" -device virtserialport,chardev=verdict,name=nsctl.verdict \
@@ -98,20 +118,24 @@ choose_accel() {
 	[ "$(cat "$answer")" = no ] || accel=$accel_kvm accel_name=kvm
 }
 
-# boot MODE LIMIT: launches, and once more if init's first line never appeared, which happens to 1 boot in 300.
+# boot MODE LIMIT CASE: launches, and once more if init's first line never appeared, which happens to 1 boot in 300.
 boot() {
+	insert_disk "$3"
 	launch "$accel" "$1" "$2" 60
 	reached_init && return
 	say "the guest did not reach init (exit status $status after $(seconds $took) s); once more"
+	insert_disk "$3"
 	launch "$accel" "$1" "$2" 120
 }
 
-# shell: the same guest with this terminal as its console.
+# shell CASE: the same guest with this terminal as its console.
 shell() {
+	insert_disk "$1"
 	qemu_line shell 0
 	size=$(stty size 2>/dev/null) || size='24 80'
 	# shellcheck disable=SC2086
 	"$qemu" $accel $line -kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
+		${disk:+-drive "if=virtio,format=raw,cache=unsafe,file=$disk"} \
 		-append "$append LINES=${size% *} COLUMNS=${size#* } -- $words" \
 		-chardev stdio,id=console,mux=on,signal=off -serial chardev:console -mon chardev=console
 }

@@ -1,17 +1,18 @@
 #!/bin/sh
-# initramfs.sh OUT --kernel DIR [--nsctl FILE] [--boxes FILE] [--modules "NAMES"] [--script FILE] [--args FILE]
-#              [--add FILE:GUESTPATH]...
-# Packs the guest's whole file system into the cpio archive OUT, as any user.
+# initramfs.sh OUT --kernel DIR [--nsctl FILE] [--boxes FILE] [--modules "NAMES"] [--script FILE] [--args DIR]
+#              [--images DIR] [--add FILE:GUESTPATH]... [--squashfs OUT2]
+# Packs the guest's whole file system into the cpio archive OUT, and into the squashfs OUT2 if asked; as any user.
 #
-# /bin has busybox with its applets and nsctl, /boxes is the test program, and what serves the boot alone is in /qemu:
-# modules.list (in loading order), args (of /boxes, one a line), script (what --exec runs), exit (tells qemu how it went).
+# /bin has busybox with its applets and nsctl, /boxes is the test program, /images has the file system images that tests
+# bring along (the guest has no mkfs), and what serves the boot alone is in /qemu: modules.list (in loading order),
+# args/CASE (those of /boxes, one a line), script (what --exec runs), exit (tells qemu how it went).
 set -eu
 here=$(dirname "$0")
 . "$here/lib.sh"
 
 out=${1:?usage: see the head of initramfs.sh}
 shift
-kernel= nsctl= boxes= modules= script= args= added=
+kernel= nsctl= boxes= modules= script= args= images= added= squashfs=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--kernel) kernel=$2 ;;
@@ -20,7 +21,9 @@ while [ $# -gt 0 ]; do
 	--modules) modules=$2 ;;
 	--script) script=$2 ;;
 	--args) args=$2 ;;
+	--images) images=$2 ;;
 	--add) added="$added $2" ;;
+	--squashfs) squashfs=$2 ;;
 	*) die "initramfs.sh does not know '$1'." ;;
 	esac
 	shift 2
@@ -36,7 +39,7 @@ umask 022
 chmod 755 "$root"
 
 cd "$root"
-mkdir -p bin dev etc home/user lib/modules proc qemu root run sys tmp usr var/lib
+mkdir -p bin dev etc home/user images lib/modules proc qemu root run sys tmp usr var/lib
 ln -s bin sbin
 ln -s ../bin usr/bin
 ln -s ../bin usr/sbin
@@ -69,7 +72,8 @@ program() {
 [ ! "$nsctl" ] || program "$nsctl" /bin/nsctl
 [ ! "$boxes" ] || program "$boxes" /boxes
 [ ! "$script" ] || copy "$script" /qemu/script
-[ ! "$args" ] || copy "$args" /qemu/args
+[ ! "$args" ] || cp -R "$args" "$root/qemu/args"
+[ ! "$images" ] || cp -a "$images/." "$root/images" || die "--images wants a directory that can be read, not '$images'."
 for a in $added; do cp -a "${a%%:*}" "$root/${a#*:}" || die "--add wants FILE:GUESTPATH with a FILE that exists and a directory that does, not '$a'."; done
 cp "$here/init" "$root/init"
 chmod 755 "$root/init"
@@ -78,25 +82,33 @@ chmod 755 "$root/init"
 # themselves. They go in unpacked: an older kernel cannot unpack them, and busybox would not ask a newer one to.
 dir=$kernel/modules
 : >"$root/qemu/modules.list"
+pattern() { printf %s "$1" | sed 's/[-_]/[-_]/g'; }
+file_of() { find "$dir/kernel" -name "$(pattern "$1").ko" -o -name "$(pattern "$1").ko.xz" | head -n 1; }
+exists() { [ "$(file_of "$1")" ] || grep -qs "/$(pattern "$1")\.ko\$" "$dir/modules.builtin"; }
 module() {
-	pattern=$(printf %s "$1" | sed 's/[-_]/[-_]/g')
-	! grep -qx "$pattern" "$root/qemu/modules.list" || return 0
-	file=$(find "$dir/kernel" -name "$pattern.ko" -o -name "$pattern.ko.xz" | head -n 1)
-	if [ ! "$file" ]; then
-		grep -qs "/$pattern\.ko\$" "$dir/modules.builtin" && return
-		die "The kernel in $kernel has no module '$1', nor is it built in; leave it out or take a kernel that has it."
-	fi
+	! grep -qx "$(pattern "$1")" "$root/qemu/modules.list" || return 0
+	exists "$1" || die "The kernel in $kernel has no module '$1', nor is it built in; leave it out or take a kernel that has it."
+	file=$(file_of "$1")
+	[ "$file" ] || return 0
 	target=$root/lib/modules/$1.ko
 	case $file in
 	*.xz) "$busybox" unxz -c "$file" >"$target" ;;
 	*) cp "$file" "$target" ;;
 	esac
-	# The callee overwrites our variables: only $1 is ours after this loop.
+	# The callee overwrites our variables: only $1 is ours after these loops.
 	for dependency in $(tr '\0' '\n' <"$target" | sed -n 's/^depends=//p' | tr ',' ' '); do module "$dependency"; done
+	# What a module asks the crypto layer for by name is no symbol that it depends on: "softdep=pre: crc32c", which the
+	# module crc32c_generic serves where no faster one is. Without it libcrc32c fails with ENOENT.
+	for dependency in $(tr '\0' '\n' <"$root/lib/modules/$1.ko" | sed -n 's/^softdep=.*pre: *\([^:]*\).*/\1/p'); do
+		for name in "$dependency" "${dependency}_generic"; do ! exists "$name" || module "$name"; done
+	done
 	echo "$1" >>"$root/qemu/modules.list"
 }
-# The verdict port and its bus; built in from 6.12 on.
-for m in virtio_pci virtio_console $modules; do module "$m"; done
+# The verdict port and its bus (built in from 6.12 on) and the disk. Then the file systems of containers, whatever a kernel has of them.
+for m in virtio_pci virtio_console virtio_blk $modules; do module "$m"; done
+for m in overlay loop squashfs erofs ext4; do
+	if exists "$m"; then module "$m"; else say "${kernel##*/} has no module $m: its tests will not find it"; fi
+done
 
 # /qemu/exit C: has qemu exit with the status 2*C+1 (isa-debug-exit). Debian's kernels have no /dev/port, so this takes a
 # program, and a compiler is not always at hand:
@@ -117,3 +129,6 @@ x86_64)
 esac
 
 (cd "$root" && find . | "$busybox" cpio -o -H newc -R 0:0 2>"$out.log") >"$out" || { cat "$out.log" >&2; die "busybox cpio could not pack $out."; }
+# Nothing is compressed: the guest's processor is a program, too.
+[ ! "$squashfs" ] || mksquashfs "$root" "$squashfs" -noappend -all-root -noI -noD -noF -noX >"$out.log" 2>&1 ||
+	{ cat "$out.log" >&2; die "mksquashfs could not make $squashfs."; }

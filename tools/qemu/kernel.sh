@@ -135,8 +135,9 @@ update || { grep -qE 'NO_PUBKEY|Missing key' "$tmp/log" && newer_keyring && upda
 	die "apt-get could not fetch the package lists of $suites from $main (its words are above); check the network or the mirror."
 }
 
+# Before the flavour is a digit: rt-amd64 is another one than amd64.
 for flavour in $flavours; do
-	release=$(apt apt-cache pkgnames linux-image- | sed -n "s/^linux-image-\([0-9]*\.[0-9]*\.[0-9].*-$flavour\)\$/\1/p" |
+	release=$(apt apt-cache pkgnames linux-image- | sed -n "s/^linux-image-\([0-9]*\.[0-9]*\..*[0-9]-$flavour\)\$/\1/p" |
 		grep "^$pattern" | sort -V | tail -n 1) || true
 	[ ! "$release" ] || break
 done

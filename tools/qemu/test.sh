@@ -1,27 +1,43 @@
 #!/bin/sh
-# Runs the tests in guests, one a kernel, and says how it went.
+# Runs the tests in guests, one a kernel and case, and says how it went in a line for each.
 #
-#   test.sh --nsctl FILE --boxes FILE [--case NAME-FILTER] [-- ARGUMENTS OF BOXES]
+#   test.sh --nsctl FILE --boxes FILE [--filter NAME] [-- ARGUMENTS OF BOXES]
 #   test.sh --shell     [--nsctl FILE] [--boxes FILE]      an interactive guest
 #   test.sh --exec CMD  [--nsctl FILE] [--boxes FILE]      CMD's output and exit status (125: the guest failed)
 #
-#   --kernels "6.1 newest"   5.10, 6.1, 6.12, newest or any series the mirrors have; the default, of --shell and --exec 6.1
-#   --modules "overlay loop" load these (and what they need) before the start; NSCTL_QEMU_MODULES
+#   --kernels "6.1 newest"   5.10, 6.1, 6.12, newest or any series the mirrors have; the default is those four, of --shell
+#                            and --exec 6.1
+#   --cases "initramfs bare" how the guest's root came to be: initramfs, switched, readonly, bare (see init); the default is
+#                            the first three, of --shell and --exec initramfs. With those --root-case may be said as well
+#   --filter NAME            only tests with NAME in theirs, in all cases
+#   --case-filter NAME       only those in the cases other than initramfs; the default is the variable case_filter below
+#   --modules "veth nf_nat"  load these too (and what they need) before the start; NSCTL_QEMU_MODULES
+#   --images DIR             what is below DIR is below /images in the guest, which has no mkfs itself
 #   --add FILE:GUESTPATH     put one more file or directory into the guest; may be repeated
-#   --timeout SECONDS        for each guest from its init on; the default is 600
+#   --timeout SECONDS        for each guest from its init on; the default is 1800
 #   --refresh                ask the mirrors for newer kernels than the cached
 #
-# V=1 shows the console live, NSCTL_QEMU_MEMORY (1024) is in MiB, NSCTL_CACHE the kernels' place. The exit status is the
-# verdict: 0 all passed, 1 not, 125 it could not be tried. The last line is "N passed, M failed, K skipped".
+# A test finds the case in NSCTL_QEMU_CASE. V=1 shows the console live, NSCTL_QEMU_MEMORY (1024) is in MiB, NSCTL_CACHE the
+# kernels' place. The exit status is the verdict: 0 all passed, 1 not, 125 it could not be tried. The last line is
+# "N passed, M failed, K skipped".
 set -eu
 here=$(dirname "$0")
 . "$here/lib.sh"
 . "$here/boot.sh"
 
-mode=boxes kernels= nsctl= boxes= modules=${NSCTL_QEMU_MODULES-} timeout=600 refresh= command=
+# Emulation is slow. In a guest the masked tests take three times as long as all others: one kernel is enough for them, an
+# old one: outside of guests they run on a new one.
+masked_kernels=6.1
+# In the other cases, what depends on the root that nsctl was started from. Empty: all tests but the masked ones.
+case_filter=
+# Words in the names of tests that need limits: bare has no /sys/fs/cgroup to mount the hierarchy on.
+bare_skip='limit cgroups each_others_groups hog'
+
+mode=boxes kernels= cases= nsctl= boxes= modules=${NSCTL_QEMU_MODULES-} timeout=1800 refresh= filter=
 work=$(mktemp -d)
-: >"$work/args"
+: >"$work/extra"
 : >"$work/script"
+mkdir "$work/args"
 trap 'stop_qemu; rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
@@ -30,19 +46,22 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--shell) mode=shell ;;
 	--refresh) refresh=--refresh ;;
-	--) shift; [ $# = 0 ] || printf '%s\n' "$@" >>"$work/args"; break ;;
+	--) shift; [ $# = 0 ] || printf '%s\n' "$@" >>"$work/extra"; break ;;
 	--help | -h) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit ;;
-	--exec | --kernels | --nsctl | --boxes | --modules | --add | --timeout | --case)
+	--exec | --kernels | --cases | --root-case | --nsctl | --boxes | --modules | --images | --add | --timeout | --filter | --case-filter)
 		[ $# -gt 1 ] || die "$1 wants a value; --help shows how."
 		case $1 in
 		--exec) mode=exec; printf '%s\n' "$2" >"$work/script" ;;
 		--kernels) kernels=$2 ;;
+		--cases | --root-case) cases=$2 ;;
 		--nsctl) nsctl=$2 ;;
 		--boxes) boxes=$2 ;;
 		--modules) modules="$modules $2" ;;
+		--images) added="$added --images $2" ;;
 		--add) added="$added --add $2" ;;
 		--timeout) timeout=$2 ;;
-		--case) [ ! "$2" ] || printf '%s\n' "$2" >>"$work/args" ;; # make hands on an empty one
+		--filter) filter=$2 ;;
+		--case-filter) case_filter=$2 ;;
 		esac
 		shift
 		;;
@@ -52,20 +71,44 @@ while [ $# -gt 0 ]; do
 done
 if [ $mode = boxes ]; then
 	[ "$nsctl" ] && [ "$boxes" ] || die "Name the programs to test: --nsctl FILE and --boxes FILE ('make qemu-test' builds both)."
-	: "${kernels:=6.1 newest}"
+	: "${kernels:=5.10 6.1 6.12 newest}" "${cases:=initramfs switched readonly}"
 fi
-: "${kernels:=6.1}"
+: "${kernels:=6.1}" "${cases:=initramfs}"
+squashfs=
 command -v "$qemu" >/dev/null || install_package "$qemu_package"
 static_busybox >/dev/null || install_package busybox-static
+for c in $cases; do
+	case $c in
+	initramfs | bare) ;;
+	switched) PATH=$PATH:/usr/sbin:/sbin command -v mke2fs >/dev/null || install_package e2fsprogs ;;
+	readonly) command -v mksquashfs >/dev/null || install_package squashfs-tools; squashfs="--squashfs $work/squashfs" ;;
+	*) die "The case '$c' is unknown: take initramfs, switched, readonly or bare." ;;
+	esac
+done
+
+# arguments NAME CASE: those of /boxes there, one a line. It takes one filter, which fits anywhere in a name, and any
+# number of --skip. What was asked for by name, in --filter or after --, is not skipped.
+arguments() {
+	cat "$work/extra"
+	if [ "$filter" ]; then echo "$filter"
+	elif [ "$2" != initramfs ] && [ "$case_filter" ] && [ ! -s "$work/extra" ]; then echo "$case_filter"; fi
+	case " $masked_kernels :$2:$filter$(cat "$work/extra")" in
+	*" $1 "*:initramfs:* | *masked*) ;;
+	*) printf '%s\n' --skip masked:: ;;
+	esac
+	# shellcheck disable=SC2086
+	[ "$2" != bare ] || printf -- '--skip\n%s\n' $bare_skip
+}
 
 # prepare NAME: sets kernel and version, packs the guest, settles how to run it.
 prepare() {
+	for c in $cases; do arguments "$1" "$c" >"$work/args/$c"; done
 	# shellcheck disable=SC2086
 	found=$("$here/kernel.sh" $refresh "$1") || exit 125
 	version=${found%% *} kernel=${found#* }
 	# shellcheck disable=SC2086
 	"$here/initramfs.sh" "$work/initramfs" --kernel "$kernel" --nsctl "$nsctl" --boxes "$boxes" \
-		--modules "$modules" --script "$work/script" --args "$work/args" $added || exit 125
+		--modules "$modules" --script "$work/script" --args "$work/args" $added $squashfs || exit 125
 	choose_accel
 }
 
@@ -100,19 +143,19 @@ judge() {
 		[ "$complaint" ] || complaint="/boxes ended with status $(value status) and without a closing line 'test result: ...'"
 		count() { grep -c "^test .* \.\.\. $1" "$work/output" || :; }
 		passed=$(count ok) failed=$(($(count FAILED) + 1)) skipped=$(count ignored)
-		open=$(grep -v '^test .* \.\.\. \(ok\|FAILED\|ignored\)' "$work/output" | sed -n 's/^test \(.*\) \.\.\. .*/\1/p' | tail -n 1)
+		open=$(grep -v '^test .* \.\.\. \(ok\|FAILED\|ignored\)' "$work/output" | sed -n 's/^test \(.*[^ ]\) *\.\.\. .*/\1/p' | tail -n 1)
 		[ ! "$open" ] || complaint="$complaint; the test under way was $open"
 	elif [ "$status" != 65 ] && [ "$failed" = 0 ]; then
 		failed=1 complaint="/boxes ended with status $(value status) though no test failed"
 	elif [ "$failed" != 0 ]; then
-		complaint="failed: $(sed -n 's/^test \(.*\) \.\.\. FAILED.*/\1/p' "$work/output" | tr '\n' ' ')"
+		complaint="failed: $(sed -n 's/^test \(.*[^ ]\) *\.\.\. FAILED.*/\1/p' "$work/output" | tr '\n' ' ')"
 	elif [ $((passed + ${skipped:=0})) = 0 ]; then
-		failed=1 complaint="no test ran: does --case fit any name?"
+		failed=1 complaint="no test ran: does the filter fit any name?"
 	fi
 	: "${skipped:=0}"
 }
 
-# boot_share: how long until init, from the guest's own account of how long it lived after that.
+# boot_share: how long until the tests' start, from the guest's own account of how long it lived after that.
 boot_share() {
 	centi() { value "$1" | sed 's/\.//; s/^0*//'; }
 	began=$(centi began) ended=$(centi ended)
@@ -120,30 +163,32 @@ boot_share() {
 	echo ", $(seconds $((took - ended + began))) s of it boot"
 }
 show_console() {
-	[ ! -s "$work/output" ] || { echo "--- $version: the output"; cat "$work/output"; echo; }
-	echo "--- $version: the console"
+	[ ! -s "$work/output" ] || { echo "--- $version $root_case: the output"; cat "$work/output"; echo; }
+	echo "--- $version $root_case: the console"
 	tr -d '\r' <"$work/console"
 	cat "$work/qemu.log"
-	echo "--- $version: end"
+	echo "--- $version $root_case: end"
 }
 
 case $mode in
 shell)
 	prepare "${kernels%% *}"
-	if shell; then status=0; else status=$?; fi
+	if shell "${cases%% *}"; then status=0; else status=$?; fi
 	[ $status = 65 ] || say "qemu ended with exit status $status (65 after 'exit', 0 after poweroff or a panic)"
 	exit
 	;;
 exec)
 	for k in $kernels; do
 		prepare "$k"
-		boot exec "$timeout"
-		cat "$work/output"
-		say "$version ($accel_name): $(seconds "$took") s$(boot_share)"
-		complaint=$(why)
-		[ ! "$complaint" ] || { : >"$work/output"; [ "${V-}" ] || show_console >&2; die "$complaint."; }
-		code=$(value status)
-		[ "$code" = 0 ] || exit "$code"
+		for c in $cases; do
+			boot exec "$timeout" "$c"
+			cat "$work/output"
+			say "$version $c ($accel_name): $(seconds "$took") s$(boot_share)"
+			complaint=$(why)
+			[ ! "$complaint" ] || { : >"$work/output"; [ "${V-}" ] || show_console >&2; die "$complaint."; }
+			code=$(value status)
+			[ "$code" = 0 ] || exit "$code"
+		done
 	done
 	exit
 	;;
@@ -152,17 +197,19 @@ esac
 sum_passed=0 sum_failed=0 sum_skipped=0
 for k in $kernels; do
 	prepare "$k"
-	boot boxes "$timeout"
-	judge
-	if [ "$complaint" ]; then
-		[ "${V-}" ] || show_console
-		echo "qemu $version: $complaint"
-	fi
-	sed -n "s/^left /qemu $version: note: the tests left behind the /p" "$work/verdict" 2>/dev/null || :
-	tainted=$(value tainted)
-	[ "${tainted:-0}" = 0 ] || echo "qemu $version: note: the guest kernel is tainted ($tainted): a warning hit? V=1 and dmesg tell"
-	echo "qemu $version ($accel_name): $passed passed, $failed failed, $skipped skipped in $(seconds "$took") s$(boot_share)"
-	sum_passed=$((sum_passed + passed)) sum_failed=$((sum_failed + failed)) sum_skipped=$((sum_skipped + skipped))
+	for c in $cases; do
+		boot boxes "$timeout" "$c"
+		judge
+		if [ "$complaint" ]; then
+			[ "${V-}" ] || show_console
+			echo "qemu $version $c: $complaint"
+		fi
+		sed -n "s/^left /qemu $version $c: note: the tests left behind the /p" "$work/verdict" 2>/dev/null || :
+		tainted=$(value tainted)
+		[ "${tainted:-0}" = 0 ] || echo "qemu $version $c: note: the guest kernel is tainted ($tainted): a warning hit? V=1 and dmesg tell"
+		echo "qemu $version $c ($accel_name): $passed passed, $failed failed, $skipped skipped in $(seconds "$took") s$(boot_share)"
+		sum_passed=$((sum_passed + passed)) sum_failed=$((sum_failed + failed)) sum_skipped=$((sum_skipped + skipped))
+	done
 done
 echo "$sum_passed passed, $sum_failed failed, $sum_skipped skipped"
 [ "$sum_failed" = 0 ]
