@@ -2,7 +2,7 @@
 //! the init's and the payload's, one system call each, in order; it does not allocate, look anything up or print.
 //! The first failure is sent to the supervisor as the step's number, and ends the process.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use linux_raw_sys::general as k;
 use rustix::io::Errno;
@@ -19,6 +19,12 @@ use crate::plan::{Op, Plan, Who};
 use crate::reaper::{self, LeftBehind};
 use crate::sync::Message;
 
+mod identity;
+mod parent;
+mod tree;
+use identity::Home;
+use tree::Tree;
+
 /// What the supervisor had open and knew at the clone; the child has a copy of all of it.
 #[derive(Default)]
 pub(crate) struct Inherited {
@@ -28,6 +34,12 @@ pub(crate) struct Inherited {
     /// The container's group in each hierarchy of `Plan::groups`.
     pub(crate) groups: Vec<OwnedFd>,
     pub(crate) namespaces: Vec<OwnedFd>,
+    /// User namespaces that hold maps of ids.
+    pub(crate) maps: Vec<OwnedFd>,
+    /// The directories of `--overlay-upper`: they are locked.
+    pub(crate) upper: Vec<OwnedFd>,
+    /// Room for what the container opens of the host's.
+    pub(crate) sources: Vec<OwnedFd>,
     /// The caller's signal mask, and whether it ignored SIGCHLD.
     pub(crate) mask: u64,
     pub(crate) sigchld_ignored: bool,
@@ -44,11 +56,15 @@ struct Child<'a> {
     left_behind: &'a LeftBehind,
     /// It was born in its v2 group.
     placed: bool,
+    tree: Tree,
+    /// Empty, unless a user was looked up.
+    home: Home,
 }
 
 /// Runs in the clone and never returns.
 pub(crate) fn run(plan: &Plan, inherited: &mut Inherited, left_behind: &LeftBehind, placed: bool) -> ! {
-    let mut init = Child { plan, inherited, left_behind, placed };
+    let tree = Tree::new(plan.api);
+    let mut init = Child { plan, inherited, left_behind, placed, tree, home: Home::new() };
     init.follow(Who::Init);
     sys::exit(FAILED)
 }
@@ -96,20 +112,67 @@ impl Child<'_> {
                 let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
                 rustix::mount::mount(c"proc", c"/proc", c"proc", flags, None)?;
             }
+            Op::DropCapabilities => identity::drop_capabilities()?,
             Op::Undumpable => rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?,
             Op::Spawn { group } => self.spawn(*group)?,
             Op::EnterGroup { group } => self.enter(*group)?,
-            Op::NewCgroupNamespace => sys::unshare_cgroup()?,
+            Op::NewCgroupNamespace => sys::unshare(k::CLONE_NEWCGROUP)?,
             Op::MountGroup { group } => self.mount_group(*group)?,
+            Op::Chdir(dir) if self.plan.rooted => identity::go_to(self.root()?.as_fd(), dir)?,
             Op::Chdir(dir) => rustix::process::chdir(dir.as_c_str())?,
+            Op::BeUser { user, groups } => {
+                identity::become_user(user.as_ref(), groups, self.plan.rooted, &mut self.home)?;
+            }
             Op::RestoreSignals => {
                 if self.inherited.sigchld_ignored {
                     sys::ignore_sigchld(true);
                 }
                 sys::block_exactly(self.inherited.mask)?;
             }
+            Op::CloseOnExec { first } if self.plan.rooted => close_from(*first, self.inherited.theirs.as_ref())?,
             Op::CloseOnExec { first } => close_on_exec_from(*first)?,
-            Op::Exec => return Err(sys::execve(&self.plan.program, &self.plan.argv, &self.plan.envp)),
+            Op::Exec => {
+                return Err(identity::execute(self.plan, &self.home, self.inherited.theirs.as_ref()));
+            }
+            op => return self.files(op),
+        }
+        Ok(())
+    }
+
+    /// The steps that make the container's files. Apart, for it needs far more stack than the steps of a plain start, and each page
+    /// of that would be a page fault in each process.
+    #[inline(never)]
+    fn files(&mut self, op: &Op) -> Result<(), Errno> {
+        let (tree, inherited) = (&mut self.tree, &mut *self.inherited);
+        match op {
+            Op::OpenSource { path } => inherited.sources.push(file::handle(path)?),
+            Op::CloneSource { source, recursive } => {
+                let clone = tree.clone_source(inherited.sources[*source].as_fd(), *recursive)?;
+                inherited.sources[*source] = clone;
+            }
+            Op::TopOfMounts => tree::go_to_top_of_mounts()?,
+            Op::ProcOfHost => tree::mount_proc_of_host()?,
+            Op::NewParent => tree.new_parent()?,
+            Op::Stage(fs) => tree.stage(fs)?,
+            Op::HostTree { stage } => tree.host_tree(*stage)?,
+            Op::MountImage { source, fs } => tree.mount_image(inherited.sources[*source].as_fd(), fs)?,
+            Op::BindRoot { lowers, attr } => tree.bind_root(&inherited.sources, lowers, *attr)?,
+            Op::OverlayRoot { lowers, upper, attr } => {
+                let kept = match upper {
+                    None => None,
+                    Some(numbers) => Some(locked(&inherited.sources, *numbers, &inherited.upper)?),
+                };
+                tree.overlay_root(&inherited.sources, lowers, kept, *attr)?;
+            }
+            Op::Mount(mount) => tree.mount(mount, &inherited.sources, &inherited.maps)?,
+            Op::LeaveStage { stage } => {
+                tree.leave_stage(*stage)?;
+                inherited.close_sources();
+            }
+            Op::Enter => {
+                tree.enter()?;
+                inherited.close_sources();
+            }
             Op::CloseOwnEnd | Op::Reap => unreachable!("the reaper never comes back from its spawn"),
             // The supervisor's steps: `steps_of` never gives them to a child.
             Op::DefaultSigchld
@@ -125,6 +188,8 @@ impl Child<'_> {
             | Op::InheritCpuset { .. }
             | Op::Limit { .. }
             | Op::OpenNamespace { .. }
+            | Op::MakeIdMap(_)
+            | Op::MakeUpper { .. }
             | Op::JoinPid { .. }
             | Op::Clone { .. }
             | Op::GiveTime
@@ -133,8 +198,32 @@ impl Child<'_> {
             | Op::Wait
             | Op::RemoveGroup { .. }
             | Op::RemoveState => unreachable!("a supervisor's step in a child"),
+            Op::CloseSupervisorsEnd
+            | Op::DieWithSupervisor { .. }
+            | Op::CheckSupervisor
+            | Op::Join { .. }
+            | Op::PrivateMounts
+            | Op::Hostname(_)
+            | Op::Domainname(_)
+            | Op::MountProc
+            | Op::DropCapabilities
+            | Op::Undumpable
+            | Op::Spawn { .. }
+            | Op::EnterGroup { .. }
+            | Op::NewCgroupNamespace
+            | Op::MountGroup { .. }
+            | Op::Chdir(_)
+            | Op::BeUser { .. }
+            | Op::RestoreSignals
+            | Op::CloseOnExec { .. }
+            | Op::Exec => unreachable!("a step of `step`"),
         }
         Ok(())
+    }
+
+    /// The root directory as the container has it.
+    fn root(&self) -> Result<OwnedFd, Errno> {
+        file::handle(c"/")
     }
 
     /// End-of-file on the pair means that the supervisor was killed before PR_SET_PDEATHSIG could tell us.
@@ -158,6 +247,7 @@ impl Child<'_> {
             }
             Spawned::Parent(payload) => {
                 self.inherited.theirs = None;
+                sys::wipe_words();
                 reaper::run(payload, self.left_behind)
             }
         }
@@ -183,6 +273,27 @@ impl Child<'_> {
     }
 }
 
+impl Inherited {
+    /// What leads to files of the host.
+    fn close_sources(&mut self) {
+        self.sources.clear();
+        self.maps.clear();
+        self.upper.clear();
+    }
+}
+
+/// The two directories of `--overlay-upper`. ESTALE: they are not those that the supervisor made and locked, since somebody put
+/// others in their place.
+fn locked<'a>(sources: &'a [OwnedFd], numbers: [usize; 2], locked: &[OwnedFd]) -> Result<[BorrowedFd<'a>; 2], Errno> {
+    for (number, ours) in numbers.iter().zip(locked) {
+        let (theirs, ours) = (rustix::fs::fstat(&sources[*number])?, rustix::fs::fstat(ours)?);
+        if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino) {
+            return Err(Errno::STALE);
+        }
+    }
+    Ok(numbers.map(|number| sources[number].as_fd()))
+}
+
 /// setns(2) refuses a descriptor of another kind than this one.
 fn link_kind(kind: u32) -> Option<LinkNameSpaceType> {
     match kind {
@@ -195,22 +306,52 @@ fn link_kind(kind: u32) -> Option<LinkNameSpaceType> {
     }
 }
 
+/// Closes every descriptor from `first` on but `kept`, which is close-on-exec. To mark the others would be too late: the kernel finds
+/// the program, and its interpreter, before it closes anything, and `/proc/self/fd/N/../..` would lead to the host's files
+/// (CVE-2024-21626). The owners of what is closed never come to use or drop it: this process executes, or exits.
+fn close_from(first: u32, kept: Option<&OwnedFd>) -> Result<(), Errno> {
+    let kept = kept.map_or(first.wrapping_sub(1), |kept| kept.as_raw_fd() as u32);
+    let ranges = [(first, kept.wrapping_sub(1)), (first.max(kept.wrapping_add(1)), u32::MAX)];
+    let mut closed = Ok(());
+    for (from, to) in ranges.into_iter().filter(|(from, to)| from <= to && *to >= first) {
+        closed = closed.and_then(|()| sys::close_range(from, to));
+    }
+    match closed {
+        Err(Errno::NOSYS | Errno::PERM) => {}
+        other => return other,
+    }
+    each_open_from(first, |fd| {
+        if fd as u32 != kept {
+            sys::close(fd);
+        }
+    })
+}
+
 /// close_range(2), or before 5.11 and where it is masked: a walk over /proc/self/fd that does the same.
 fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     match sys::close_on_exec_from(first) {
         Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {}
         other => return other,
     }
+    // EBADF: it was closed since.
+    each_open_from(first, |fd| _ = sys::close_on_exec(fd))
+}
+
+/// Does something with each descriptor from `first` on that is open. ENOENT: there is no procfs, but something that looks like it.
+fn each_open_from(first: u32, act: impl Fn(i32)) -> Result<(), Errno> {
     let dir = file::open_dir(rustix::fs::CWD, c"/proc/self/fd")?;
+    if rustix::fs::fstatfs(&dir)?.f_type as u32 != k::PROC_SUPER_MAGIC {
+        return Err(Errno::NOENT);
+    }
     let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); 1024];
     let mut entries = rustix::fs::RawDir::new(&dir, &mut buffer);
     while let Some(entry) = entries.next() {
         let number = entry?.file_name().to_bytes().iter().try_fold(0i32, |sum, byte| {
             byte.is_ascii_digit().then(|| sum.wrapping_mul(10).wrapping_add(i32::from(byte - b'0')))
         });
-        if let Some(fd) = number.filter(|fd| *fd >= first as i32) {
-            // EBADF: it was closed since; the directory's own is among those we mark.
-            let _ = sys::close_on_exec(fd);
+        // The directory's own is needed for a while.
+        if let Some(fd) = number.filter(|fd| *fd >= first as i32 && *fd != dir.as_raw_fd()) {
+            act(fd);
         }
     }
     Ok(())

@@ -8,7 +8,10 @@ use lexopt::{Arg, Parser, ValueExt};
 use crate::error::{Error, Result};
 
 mod help;
+mod image;
+mod run;
 pub(crate) use help::{VERSION, text as help};
+pub(crate) use image::Image;
 
 /// Options before the verb, and the verb.
 pub(crate) struct Invocation {
@@ -23,6 +26,7 @@ pub(crate) enum Command {
     Simple(Simple),
     Ps(Ps),
     Check(Check),
+    Image(Image),
 }
 
 /// `nsctl run`, as typed.
@@ -35,6 +39,7 @@ pub(crate) struct Run {
     pub(crate) net: Option<String>,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
+    pub(crate) init: bool,
     pub(crate) no_init: bool,
     pub(crate) env: Vec<OsString>,
     pub(crate) env_file: Vec<OsString>,
@@ -48,6 +53,26 @@ pub(crate) struct Run {
     pub(crate) cpus: Option<String>,
     pub(crate) pids_limit: Option<String>,
     pub(crate) cpuset_cpus: Option<String>,
+    pub(crate) rootfs: Option<OsString>,
+    pub(crate) image: Option<OsString>,
+    pub(crate) store: Option<OsString>,
+    pub(crate) max_unpacked: Option<String>,
+    pub(crate) overlay: bool,
+    pub(crate) overlay_size: Option<String>,
+    pub(crate) overlay_upper: Option<OsString>,
+    pub(crate) rw: bool,
+    pub(crate) read_only: bool,
+    pub(crate) volume: Vec<OsString>,
+    pub(crate) mount: Vec<OsString>,
+    pub(crate) tmpfs: Vec<OsString>,
+    pub(crate) device: Vec<OsString>,
+    pub(crate) shm_size: Option<String>,
+    pub(crate) sysctl: Vec<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) group_add: Vec<String>,
+    pub(crate) entrypoint: Option<OsString>,
+    pub(crate) label: Vec<String>,
+    pub(crate) stop_signal: Option<String>,
     pub(crate) explain: bool,
     pub(crate) verbose: bool,
     pub(crate) argv: Vec<OsString>,
@@ -73,6 +98,7 @@ pub(crate) struct Check {
 }
 
 /// Reads the whole command line; `args` starts with the program's own name.
+#[inline(never)]
 pub(crate) fn parse(args: Vec<OsString>) -> Result<Invocation> {
     let mut parser = Parser::from_iter(args);
     let mut log_json = false;
@@ -91,10 +117,11 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Invocation> {
 
 fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
     match verb.to_str() {
-        Some("run") => run(parser, log_json),
+        Some("run") => run::run(parser, log_json),
         Some("simple") => simple(parser),
         Some("ps") => ps(parser),
         Some("check") => check(parser),
+        Some("image") => image::image(parser),
         Some("version") => Ok(Command::Version),
         Some("help") => match parser.next().map_err(wrong)? {
             None => Ok(Command::Help("nsctl")),
@@ -105,52 +132,8 @@ fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Com
             Some(other) => Err(wrong(other.unexpected())),
         },
         _ => Err(Error::new(format!("nsctl has no command {}", verb.display()))
-            .hint("it has run, simple, ps, check; see nsctl --help")),
+            .hint("it has run, simple, ps, image, check; see nsctl --help")),
     }
-}
-
-fn run(parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
-    let mut run = Run::default();
-    while let Some(arg) = parser.next().map_err(wrong)? {
-        match arg {
-            Arg::Long("uts") => once(&mut run.uts, "--uts", text(parser)?)?,
-            Arg::Long("pid") => once(&mut run.pid, "--pid", text(parser)?)?,
-            Arg::Long("ipc") => once(&mut run.ipc, "--ipc", text(parser)?)?,
-            Arg::Long("cgroupns") => once(&mut run.cgroupns, "--cgroupns", text(parser)?)?,
-            Arg::Long("net" | "network") => once(&mut run.net, "--net", text(parser)?)?,
-            Arg::Long("hostname") | Arg::Short('h') => once(&mut run.hostname, "--hostname", text(parser)?)?,
-            Arg::Long("domainname") => once(&mut run.domainname, "--domainname", text(parser)?)?,
-            Arg::Long("no-init") => run.no_init = true,
-            Arg::Long("env") | Arg::Short('e') => run.env.push(parser.value().map_err(wrong)?),
-            Arg::Long("env-file") => run.env_file.push(parser.value().map_err(wrong)?),
-            Arg::Long("workdir") | Arg::Short('w') => {
-                once(&mut run.workdir, "--workdir", parser.value().map_err(wrong)?)?
-            }
-            Arg::Long("interactive") | Arg::Short('i') => run.interactive = true,
-            Arg::Long("name") => once(&mut run.name, "--name", text(parser)?)?,
-            Arg::Long("rm") => run.rm = true,
-            Arg::Long("pidfile") => once(&mut run.pidfile, "--pidfile", parser.value().map_err(wrong)?)?,
-            Arg::Long("preserve-fds") => once(&mut run.preserve_fds, "--preserve-fds", text(parser)?)?,
-            Arg::Long("memory") | Arg::Short('m') => once(&mut run.memory, "--memory", text(parser)?)?,
-            Arg::Long("cpus") => once(&mut run.cpus, "--cpus", text(parser)?)?,
-            Arg::Long("pids-limit") => once(&mut run.pids_limit, "--pids-limit", text(parser)?)?,
-            Arg::Long("cpuset-cpus") => once(&mut run.cpuset_cpus, "--cpuset-cpus", text(parser)?)?,
-            Arg::Long("explain") => run.explain = true,
-            Arg::Long("verbose") | Arg::Short('v') => run.verbose = true,
-            Arg::Long("log-format") => *log_json = log_format(parser)?,
-            Arg::Long("help") => return Ok(Command::Help("run")),
-            // Options end at the command's name: what follows belongs to the command.
-            Arg::Value(program) => {
-                run.argv.push(program);
-                run.argv.extend(parser.raw_args().map_err(wrong)?);
-            }
-            other => return Err(unexpected(other, "run")),
-        }
-    }
-    if run.argv.is_empty() {
-        return Err(Error::new("nsctl run: no command was given").hint("for a shell: nsctl run /bin/sh"));
-    }
-    Ok(Command::Run(Box::new(run)))
 }
 
 fn simple(parser: &mut Parser) -> Result<Command> {
@@ -158,7 +141,7 @@ fn simple(parser: &mut Parser) -> Result<Command> {
     while let Some(arg) = parser.next().map_err(wrong)? {
         match arg {
             Arg::Long("explain") => simple.explain = true,
-            Arg::Long("verbose") | Arg::Short('v') => simple.verbose = true,
+            Arg::Long("verbose") => simple.verbose = true,
             Arg::Long("help") => return Ok(Command::Help("simple")),
             other => return Err(unexpected(other, "simple")),
         }
@@ -207,6 +190,10 @@ fn once<T>(slot: &mut Option<T>, option: &str, value: T) -> Result<()> {
     }
 }
 
+fn word(parser: &mut Parser) -> Result<OsString> {
+    parser.value().map_err(wrong)
+}
+
 fn text(parser: &mut Parser) -> Result<String> {
     parser.value().and_then(|value| value.string()).map_err(wrong)
 }
@@ -224,7 +211,7 @@ fn choice(parser: &mut Parser, option: &str, choices: [&str; 2]) -> Result<usize
 
 fn unexpected(arg: Arg<'_>, verb: &str) -> Error {
     let error = wrong(arg.unexpected());
-    Error::new(format!("nsctl {verb}: {}", error.doing)).hint(format!("see nsctl {verb} --help"))
+    Error::new(format!("nsctl {verb}: {}", error.doing())).hint(format!("see nsctl {verb} --help"))
 }
 
 fn wrong(error: lexopt::Error) -> Error {

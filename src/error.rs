@@ -19,34 +19,74 @@ pub(crate) const SIGNALED: u8 = 128;
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
+/// One word long, so that handing a result on is short code: there are hundreds of places that do.
 #[derive(Debug)]
-pub(crate) struct Error {
+pub(crate) struct Error(Box<Parts>);
+
+#[derive(Debug)]
+pub(crate) struct Parts {
     pub(crate) doing: String,
     pub(crate) errno: Option<Errno>,
     pub(crate) hint: String,
     pub(crate) code: u8,
 }
 
+impl std::ops::Deref for Error {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 impl Error {
     /// A refusal of our own: no system call failed.
     pub(crate) fn new(doing: impl Into<String>) -> Self {
-        Self { doing: doing.into(), errno: None, hint: String::new(), code: FAILED }
+        Self::of(doing.into(), None)
     }
 
     /// A system call that failed: `doing` names the act and its object.
     pub(crate) fn os(doing: impl Into<String>, errno: Errno) -> Self {
-        Self { errno: Some(errno), ..Self::new(doing) }
+        Self::of(doing.into(), Some(errno))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn of(doing: String, errno: Option<Errno>) -> Self {
+        Self(Box::new(Parts { doing, errno, hint: String::new(), code: FAILED }))
+    }
+
+    /// Says in which larger act it happened.
+    pub(crate) fn within(mut self, act: impl fmt::Display) -> Self {
+        self.0.doing = format!("{act}: {}", self.0.doing);
+        self
     }
 
     /// The way out, as half a sentence.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = hint.into();
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        self.hinted(hint.into())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn hinted(mut self, hint: String) -> Self {
+        self.0.hint = hint;
         self
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn code(mut self, code: u8) -> Self {
-        self.code = code;
+        self.0.code = code;
         self
+    }
+
+    pub(crate) fn doing(&self) -> &str {
+        &self.0.doing
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.0.code
     }
 }
 
@@ -69,22 +109,38 @@ impl Error {
             level: "error",
             msg: self.to_string(),
             time: clock::rfc3339(clock::epoch_seconds()),
-            doing: self.doing.clone(),
-            errno: self.errno.and_then(errno_name),
-            hint: self.hint.clone(),
-            code: self.code,
+            doing: self.0.doing.clone(),
+            errno: self.0.errno.and_then(errno_name),
+            hint: self.0.hint.clone(),
+            code: self.0.code,
         })
+    }
+}
+
+/// A text that may have words of an image in it: nothing of it moves the cursor of a terminal.
+struct Clean<'a>(&'a str);
+
+impl fmt::Display for Clean<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in self.0.split_inclusive(char::is_control) {
+            let plain = part.trim_end_matches(char::is_control);
+            f.write_str(plain)?;
+            if let Some(control) = part[plain.len()..].chars().next() {
+                write!(f, "\\x{:02x}", control as u32)?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.doing)?;
-        if let Some(errno) = self.errno {
+        write!(f, "{}", Clean(&self.0.doing))?;
+        if let Some(errno) = self.0.errno {
             write!(f, ": {}", kernel_word(errno))?;
         }
-        if !self.hint.is_empty() {
-            write!(f, " ({})", self.hint)?;
+        if !self.0.hint.is_empty() {
+            write!(f, " ({})", Clean(&self.0.hint))?;
         }
         Ok(())
     }
@@ -93,6 +149,8 @@ impl fmt::Display for Error {
 /// "no such file or directory, ENOENT": strerror's words with the name that man pages use.
 pub(crate) fn kernel_word(errno: Errno) -> String {
     let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
+    // A damaged file system's word, which musl has no text for.
+    let text = if errno == Errno::UCLEAN { "structure needs cleaning" } else { &text };
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut text = text.to_string();
     if let Some(first) = text.get_mut(..1) {
@@ -120,6 +178,7 @@ pub(crate) fn errno_name(errno: Errno) -> Option<&'static str> {
         NAMETOOLONG "ENAMETOOLONG", NOSYS "ENOSYS", NOTEMPTY "ENOTEMPTY", LOOP "ELOOP",
         OPNOTSUPP "EOPNOTSUPP", OVERFLOW "EOVERFLOW", LIBBAD "ELIBBAD", USERS "EUSERS", DQUOT "EDQUOT",
         NOTCONN "ENOTCONN", CONNREFUSED "ECONNREFUSED", STALE "ESTALE", TIMEDOUT "ETIMEDOUT",
+        NOTBLK "ENOTBLK", BADMSG "EBADMSG", UCLEAN "EUCLEAN",
     }
 }
 
@@ -132,6 +191,12 @@ mod tests {
         let error = Error::os("mount proc on /proc", Errno::PERM).hint("run it as root");
         assert_eq!(error.to_string(), "mount proc on /proc: operation not permitted, EPERM (run it as root)");
         assert_eq!(Error::new("no command was given").to_string(), "no command was given");
+    }
+
+    #[test]
+    fn an_image_does_not_write_on_the_terminal() {
+        let error = Error::new("a\x1b]0;x\x07b").hint("c\r");
+        assert_eq!(error.to_string(), "a\\x1b]0;x\\x07b (c\\x0d)");
     }
 
     #[test]

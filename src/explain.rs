@@ -1,5 +1,5 @@
 //! A step of the plan as text: the system call as strace would show it, and why it is made.
-//! `--explain` prints all of them, `-v` prints each when it is taken.
+//! `--explain` prints all of them, `--verbose` prints each when it is taken.
 
 use std::ffi::CStr;
 use std::fmt::Write;
@@ -9,7 +9,11 @@ use linux_raw_sys::general as k;
 use crate::linux::cgroup::Version;
 use crate::plan::{MOMENT, Op, Plan, SUPERVISOR_ENDED, Who};
 
+mod identity;
+mod tree;
+
 /// The whole plan, one numbered line per step.
+#[inline(never)]
 pub(crate) fn explain(plan: &Plan) -> String {
     (0..plan.steps.len()).map(|index| line(plan, index) + "\n").collect()
 }
@@ -109,6 +113,22 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
                 "the limit"
             },
         ),
+        Op::MakeUpper { .. }
+        | Op::MakeIdMap(_)
+        | Op::OpenSource { .. }
+        | Op::CloneSource { .. }
+        | Op::TopOfMounts
+        | Op::ProcOfHost
+        | Op::NewParent
+        | Op::Stage(_)
+        | Op::HostTree { .. }
+        | Op::MountImage { .. }
+        | Op::BindRoot { .. }
+        | Op::OverlayRoot { .. }
+        | Op::Mount(_)
+        | Op::LeaveStage { .. }
+        | Op::Enter
+        | Op::DropCapabilities => return tree::text(plan, op),
         Op::OpenNamespace { path, .. } => {
             (format!("openat(AT_FDCWD, {}, O_RDONLY|O_CLOEXEC)", quoted(path)), "the namespace to join")
         }
@@ -188,10 +208,19 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
             ),
             "the container reads its own limits there, not the host's, and cannot change them",
         ),
+        Op::Chdir(dir) if plan.rooted => (
+            format!("openat2(\"/\", {}, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS); fchdir(…)", quoted(dir)),
+            "--workdir, made if it is not there; no link of /proc can lead it out",
+        ),
         Op::Chdir(dir) => (format!("chdir({})", quoted(dir)), "--workdir"),
+        Op::BeUser { user, groups } => identity::text(user.as_ref(), groups, plan.rooted),
         Op::RestoreSignals => (
             "rt_sigprocmask(SIG_SETMASK, as it was, …)".into(),
             "the command gets the signals as the caller had them",
+        ),
+        Op::CloseOnExec { first } if plan.rooted => (
+            format!("close_range({first}, 4294967295, 0), but for nsctl's own socket"),
+            "what is executed must not be named by way of something open: /proc/self/fd/N/../..",
         ),
         Op::CloseOnExec { first } => (
             format!("close_range({first}, 4294967295, CLOSE_RANGE_CLOEXEC)"),
@@ -225,7 +254,12 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
 
 fn exec(plan: &Plan) -> String {
     let argv: Vec<String> = plan.argv.strings().iter().map(|arg| quoted(arg)).collect();
-    format!("execve({}, [{}], … /* {} vars */)", quoted(&plan.program), argv.join(", "), plan.envp.strings().len())
+    let vars = plan.envp.strings().len() + usize::from(plan.home_of_user);
+    let more = match plan.programs.len() {
+        1 => String::new(),
+        count => format!(", or in one of {} more directories of PATH", count - 1),
+    };
+    format!("execve({}, [{}], … /* {vars} vars */){more}", quoted(&plan.programs[0]), argv.join(", "))
 }
 
 /// What the kernel reads is written as the shell redirection that would do the same.

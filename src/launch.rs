@@ -26,11 +26,11 @@ use crate::child::{self, Inherited};
 use crate::error::{Error, Result};
 use crate::explain;
 use crate::linux::process::{self, Process, Spawned};
-use crate::linux::{cgroup, clock, file, sys};
+use crate::linux::{cgroup, clock, file, idmap, sys, upper};
 use crate::plan::{Op, Plan, Who};
 use crate::reaper::LeftBehind;
 use crate::state::{self, Claim, Record, State};
-use crate::sync::{self, Message};
+use crate::sync::{self, Detail, Message, Received};
 use crate::verdict;
 
 /// A container that was started, and what is to be removed after it.
@@ -48,7 +48,14 @@ pub(crate) struct Container {
 pub(crate) fn start(plan: &Plan, verbose: bool, state: Option<State>) -> Result<Container> {
     let mut container = Container {
         process: None,
-        inherited: Inherited { verbose, began: if verbose { clock::micros() } else { 0 }, ..Inherited::default() },
+        inherited: Inherited {
+            verbose,
+            began: if verbose { clock::micros() } else { 0 },
+            sources: Vec::with_capacity(
+                plan.steps.iter().filter(|step| matches!(step.op, Op::OpenSource { .. })).count(),
+            ),
+            ..Inherited::default()
+        },
         left_behind: LeftBehind {
             id: c_string(&plan.id),
             link: plan.name.as_deref().map(state::link_name),
@@ -70,8 +77,8 @@ pub(crate) fn start(plan: &Plan, verbose: bool, state: Option<State>) -> Result<
 impl Container {
     /// Takes the steps that a plan puts off until the container has run for a moment.
     pub(crate) fn record_late(&mut self, plan: &Plan) -> Result<()> {
-        let late = plan.steps_of(Who::Supervisor).skip_while(|(_, op)| **op != Op::GiveTime).skip(1);
-        for (index, op) in late.take_while(|(_, op)| **op != Op::Wait) {
+        let late = plan.steps_of(Who::Supervisor).skip_while(|(_, op)| !matches!(op, Op::GiveTime)).skip(1);
+        for (index, op) in late.take_while(|(_, op)| !matches!(op, Op::Wait)) {
             self.take(plan, index, op)?;
         }
         Ok(())
@@ -81,7 +88,7 @@ impl Container {
     fn take(&mut self, plan: &Plan, index: usize, op: &Op) -> Result<()> {
         self.announce(plan, index);
         let Err(errno) = self.step(plan, op) else { return Ok(()) };
-        let error = verdict::sentence(plan, index, errno);
+        let error = verdict::sentence(plan, index, errno, None);
         if let Some(process) = &self.process {
             process.end();
         }
@@ -131,6 +138,12 @@ impl Container {
                     other => other?,
                 }
             }
+            Op::MakeUpper { upper: dir, work } => {
+                inherited.upper = vec![upper::make(dir)?, upper::make(work)?];
+                upper::lock(inherited.upper[0].as_fd())?;
+                upper::check(inherited.upper[1].as_fd())?;
+            }
+            Op::MakeIdMap(map) => inherited.maps.push(idmap::make(&map.users, &map.groups)?),
             Op::OpenNamespace { path, .. } => inherited.namespaces.push(file::open(CWD, path)?),
             Op::JoinPid { namespace } => {
                 let fd = inherited.namespaces[*namespace].as_fd();
@@ -154,6 +167,7 @@ impl Container {
         Ok(())
     }
 
+    #[inline(never)]
     fn record(&self, plan: &Plan) -> std::result::Result<(), Errno> {
         let (Some(claim), Some(process)) = (&self.claim, &self.process) else { return Ok(()) };
         claim.write(&Record {
@@ -162,10 +176,13 @@ impl Container {
             pid: process.pid,
             created: clock::epoch_seconds(),
             command: plan.argv.strings().iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+            labels: Some(plan.labels.iter().cloned().collect()),
+            stop_signal: plan.stop_signal,
             cgroups: plan.groups.iter().map(|group| group.mount.to_string_lossy().into_owned()).collect(),
         })
     }
 
+    #[inline(never)]
     fn pid_file(&self, path: &CString) -> std::result::Result<(), Errno> {
         let Some(process) = &self.process else { return Ok(()) };
         let mut temporary = path.to_bytes().to_vec();
@@ -174,36 +191,41 @@ impl Container {
         file::replace(CWD, &temporary, path, format!("{}\n", process.pid).as_bytes())
     }
 
-    /// With `-v`: the step, when it is taken.
+    /// With `--verbose`: the step, when it is taken.
     fn announce(&self, plan: &Plan, index: usize) {
         if self.inherited.verbose {
             say(plan, index, clock::micros().saturating_sub(self.inherited.began));
         }
     }
 
-    /// With `-v`: prints the container's steps until it runs (the pair is closed by its execve).
+    /// With `--verbose`: prints the container's steps until it runs (the pair is closed by its execve).
     pub(crate) fn follow(&self, plan: &Plan) -> Option<Error> {
-        while let Some(message) = self.inherited.ours.as_ref().and_then(|ours| sync::receive(ours, true)) {
-            match message {
-                Message::Step { index, micros } => {
-                    say(plan, usize::from(index), u64::from(micros));
-                }
-                Message::Failure { index, errno } => {
-                    return Some(verdict::sentence(plan, usize::from(index), Errno::from_raw_os_error(errno)));
-                }
-            }
-        }
-        None
+        self.messages(plan, true)
     }
 
     /// Why the container's side gave up, if it did.
     pub(crate) fn failure(&self, plan: &Plan) -> Option<Error> {
-        match self.inherited.ours.as_ref().and_then(|ours| sync::receive(ours, false))? {
-            Message::Failure { index, errno } => {
-                Some(verdict::sentence(plan, usize::from(index), Errno::from_raw_os_error(errno)))
+        self.messages(plan, false)
+    }
+
+    /// Reads what the container's side said, up to a failure or the end.
+    #[inline(never)]
+    fn messages(&self, plan: &Plan, wait: bool) -> Option<Error> {
+        let ours = self.inherited.ours.as_ref()?;
+        let mut detail: Option<Detail> = None;
+        while let Some(received) = sync::receive(ours, wait) {
+            match received {
+                Received::Message(Message::Step { index, micros }) => {
+                    say(plan, usize::from(index), u64::from(micros));
+                }
+                Received::Message(Message::Failure { index, errno }) => {
+                    let errno = Errno::from_raw_os_error(errno);
+                    return Some(verdict::sentence(plan, usize::from(index), errno, detail.as_ref()));
+                }
+                Received::Detail(seen) => detail = Some(seen),
             }
-            Message::Step { .. } => None,
         }
+        None
     }
 
     /// What the memory controller saw, where there was a limit.
@@ -223,7 +245,7 @@ impl Container {
                     self.announce(plan, index);
                     let dir = &plan.groups[*group].dir;
                     if let Err(errno) = cgroup::remove(self.left_behind.roots[*group].as_fd(), dir) {
-                        eprintln!("nsctl: warning: {}", verdict::sentence(plan, index, errno));
+                        eprintln!("nsctl: warning: {}", verdict::sentence(plan, index, errno, None));
                     }
                 }
                 Op::RemoveState if self.claim.is_some() => {
@@ -238,7 +260,7 @@ impl Container {
     }
 }
 
-/// One line of `-v`.
+/// One line of `--verbose`.
 fn say(plan: &Plan, index: usize, micros: u64) {
     eprintln!("{micros:>7} µs {}", explain::line(plan, index));
 }

@@ -3,7 +3,8 @@
 //! The road through these files, each stage a type, each type a file:
 //! `cli` (what was typed) → `spec` (what it means) → `plan` (what will be done, step by step) → `launch` and `child`
 //! (doing it, outside and inside) → `supervise` and `reaper` (waiting, outside and inside) → the exit code.
-//! `explain` prints a plan, `verdict` says which step of it failed and why, `state` is what `ps` reads.
+//! `explain` prints a plan, `verdict` says which step of it failed and why, `state` is what `ps` reads, `image` makes directories
+//! of container images.
 
 #![cfg_attr(all(target_os = "linux", not(test)), no_main)]
 
@@ -17,6 +18,10 @@ mod commands;
 mod error;
 #[cfg(target_os = "linux")]
 mod explain;
+#[cfg(target_os = "linux")]
+mod ground;
+#[cfg(target_os = "linux")]
+mod image;
 #[cfg(target_os = "linux")]
 mod launch;
 #[cfg(target_os = "linux")]
@@ -41,7 +46,7 @@ mod entry {
     use std::ffi::OsString;
 
     use crate::cli::{self, Command};
-    use crate::commands::{check, print, ps, run};
+    use crate::commands::{check, image, print, ps, run};
     use crate::error::{Error, Result};
 
     crate::linux::sys::entry!(crate::entry::start);
@@ -49,6 +54,7 @@ mod entry {
     /// Does what the arguments ask for; the exit code.
     pub(crate) fn start(args: Vec<OsString>) -> u8 {
         crate::linux::sys::open_standard_streams();
+        hide_executable();
         let mut log_json = args.iter().any(|arg| arg == "--log-format=json");
         let done = cli::parse(args).and_then(|invocation| {
             log_json = invocation.log_json;
@@ -56,22 +62,33 @@ mod entry {
         });
         done.unwrap_or_else(|error| {
             report(&error, log_json);
-            error.code
+            error.exit_code()
         })
+    }
+
+    /// Root's own file, which root inside could change, is not to be had by way of our /proc/PID/exe, should a container's command be
+    /// /proc/self/exe: then it is nsctl that runs inside, with others of the container beside it (CVE-2019-5736).
+    fn hide_executable() {
+        if rustix::process::geteuid().is_root() {
+            let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+        }
     }
 
     fn perform(command: Command) -> Result<u8> {
         match command {
             Command::Help(verb) => print(cli::help(verb))?,
             Command::Version => print(&format!("{}\n", cli::VERSION))?,
-            Command::Run(typed) => return run::run(*typed),
+            Command::Run(typed) => return run::run(typed),
             Command::Simple(typed) => return run::simple(typed),
             Command::Ps(typed) => return ps::ps(&typed),
             Command::Check(typed) => return check::check(&typed),
+            Command::Image(typed) => return image::image(typed),
         }
         Ok(0)
     }
 
+    #[cold]
+    #[inline(never)]
     fn report(error: &Error, json: bool) {
         if json {
             eprintln!("{}", error.json());

@@ -1,29 +1,61 @@
 //! Spec + Host → Plan: everything decided before the clone, in order, complete and printable. Pure: it makes no
 //! system call, so that `--explain` shows exactly what a run would do.
 
-use std::ffi::{CString, OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::{CStr, CString, OsString};
 
 use linux_raw_sys::general as k;
 
 use crate::error::Result;
 use crate::linux::cgroup::{Hierarchy, Version};
+use crate::linux::mount::{Api, FileSystem};
 use crate::linux::sys::StringArray;
-use crate::spec::{Namespace, Spec};
+use crate::spec::{IdMap, Namespace, Principal, Spec, User};
 
+mod environment;
 mod groups;
+mod tree;
+pub(crate) use environment::DEFAULT_PATH;
+pub(crate) use tree::{Base, CgroupView, Lower, Lowers, Mount, Place};
 
 /// What the plan has to know of the machine and the caller.
 pub(crate) struct Host {
     /// A fresh container id.
     pub(crate) id: String,
     pub(crate) environ: Vec<(OsString, OsString)>,
-    /// The command as execve(2) will get it.
-    pub(crate) program: CString,
+    /// The command as execve(2) will get it: the files to try, the first that is there is it.
+    pub(crate) programs: Vec<CString>,
     /// Empty unless limits were asked for.
     pub(crate) hierarchies: Vec<Hierarchy>,
     /// Where state is kept; None where there is no place for it.
     pub(crate) state: Option<CString>,
+    /// What a root of the container's own stands on.
+    pub(crate) lower: Option<Lower>,
+    pub(crate) ground: Ground,
+}
+
+/// What the machine offers to a tree of the container's own.
+#[derive(Debug, Default)]
+pub(crate) struct Ground {
+    pub(crate) api: Api,
+    pub(crate) overlay: bool,
+    pub(crate) cgroups: Vec<CgroupView>,
+    /// The terminal that is the caller's standard input.
+    pub(crate) terminal: Option<CString>,
+    /// The machine's resolv.conf(5).
+    pub(crate) resolv: Vec<u8>,
+    /// How many processors have a thermal_throttle directory.
+    pub(crate) throttled_cpus: u32,
+    pub(crate) devices: Vec<DeviceNode>,
+}
+
+/// A device of the host, to be made anew in the container's /dev.
+#[derive(Debug)]
+pub(crate) struct DeviceNode {
+    pub(crate) name: CString,
+    /// Type and permissions, as in st_mode.
+    pub(crate) mode: u32,
+    pub(crate) number: u64,
+    pub(crate) owner: [u32; 2],
 }
 
 /// Who takes a step.
@@ -50,42 +82,134 @@ pub(crate) enum Op {
     DefaultSigchld,
     BlockSignals,
     Pair,
-    OpenState { dir: CString },
+    OpenState {
+        dir: CString,
+    },
     Claim,
-    MountHierarchy { group: usize },
-    OpenHierarchy { group: usize },
-    MakeParent { group: usize },
-    Enable { group: usize, parent: bool },
-    MakeGroup { group: usize },
-    InheritCpuset { group: usize, parent: bool },
-    Limit { group: usize, file: &'static str, value: String, optional: bool },
-    OpenNamespace { path: CString, kind: u32 },
-    JoinPid { namespace: usize },
-    Clone { group: Option<usize> },
+    MountHierarchy {
+        group: usize,
+    },
+    OpenHierarchy {
+        group: usize,
+    },
+    MakeParent {
+        group: usize,
+    },
+    Enable {
+        group: usize,
+        parent: bool,
+    },
+    MakeGroup {
+        group: usize,
+    },
+    InheritCpuset {
+        group: usize,
+        parent: bool,
+    },
+    Limit {
+        group: usize,
+        file: &'static str,
+        value: String,
+        optional: bool,
+    },
+    /// The directories of `--overlay-upper`, made if they are not there, looked at and locked.
+    MakeUpper {
+        upper: CString,
+        work: CString,
+    },
+    /// A user namespace that only holds a map of ids.
+    MakeIdMap(IdMap),
+    OpenNamespace {
+        path: CString,
+        kind: u32,
+    },
+    JoinPid {
+        namespace: usize,
+    },
+    Clone {
+        group: Option<usize>,
+    },
     CloseSupervisorsEnd,
-    DieWithSupervisor { signal: i32 },
+    DieWithSupervisor {
+        signal: i32,
+    },
     CheckSupervisor,
-    Join { namespace: usize, kind: u32 },
+    Join {
+        namespace: usize,
+        kind: u32,
+    },
+    /// A handle of something of the host's, for later.
+    OpenSource {
+        path: CString,
+    },
+    /// Replaces a source by a clone of its mount, made before anything of ours is mounted, and while it is in its peer group.
+    CloneSource {
+        source: usize,
+        recursive: bool,
+    },
     PrivateMounts,
     Hostname(CString),
     Domainname(CString),
     MountProc,
+    /// The mount namespace's own root directory becomes the process's: out of a chroot.
+    TopOfMounts,
+    /// Where the host has no procfs on /proc.
+    ProcOfHost,
+    /// Where the root stands on nothing.
+    NewParent,
+    Stage(FileSystem),
+    HostTree {
+        stage: bool,
+    },
+    MountImage {
+        source: usize,
+        fs: &'static CStr,
+    },
+    BindRoot {
+        lowers: Lowers,
+        attr: u32,
+    },
+    OverlayRoot {
+        lowers: Lowers,
+        upper: Option<[usize; 2]>,
+        attr: u32,
+    },
+    Mount(Mount),
+    LeaveStage {
+        stage: bool,
+    },
+    Enter,
+    DropCapabilities,
     Undumpable,
-    Spawn { group: Option<usize> },
+    Spawn {
+        group: Option<usize>,
+    },
     CloseOwnEnd,
     Reap,
-    EnterGroup { group: usize },
+    EnterGroup {
+        group: usize,
+    },
     NewCgroupNamespace,
-    MountGroup { group: usize },
+    MountGroup {
+        group: usize,
+    },
     Chdir(CString),
+    BeUser {
+        user: Option<User>,
+        groups: Vec<Principal>,
+    },
     RestoreSignals,
-    CloseOnExec { first: u32 },
+    CloseOnExec {
+        first: u32,
+    },
     Exec,
     GiveTime,
     Record,
     PidFile(CString),
     Wait,
-    RemoveGroup { group: usize },
+    RemoveGroup {
+        group: usize,
+    },
     RemoveState,
 }
 
@@ -114,9 +238,16 @@ pub(crate) struct Plan {
     pub(crate) clone_flags: u64,
     pub(crate) groups: Vec<Group>,
     pub(crate) init: bool,
-    pub(crate) program: CString,
+    /// It has a root of its own.
+    pub(crate) rooted: bool,
+    pub(crate) api: Api,
+    pub(crate) programs: Vec<CString>,
     pub(crate) argv: StringArray,
     pub(crate) envp: StringArray,
+    /// HOME is not in `envp`: it will be that of the user's line in /etc/passwd.
+    pub(crate) home_of_user: bool,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) stop_signal: Option<i32>,
     /// For the sentence that says why the kernel killed it.
     pub(crate) memory: Option<u64>,
 }
@@ -143,7 +274,8 @@ impl Plan {
                 Namespace::Path(path) => joins.push((path.clone(), kind)),
             }
         }
-        let steps = steps(&spec, &host, &groups, limits, &joins);
+        let steps = steps(&spec, &host, &groups, limits, &joins)?;
+        let (envp, home_of_user) = environment::environment(&spec, host.environ);
         Ok(Self {
             id: host.id,
             name: spec.name,
@@ -151,9 +283,14 @@ impl Plan {
             clone_flags: flags,
             groups,
             init: spec.init,
-            program: host.program,
+            rooted: spec.root.is_some(),
+            api: host.ground.api,
+            programs: host.programs,
             argv: StringArray::new(spec.argv),
-            envp: StringArray::new(environment(host.environ, spec.env)),
+            envp: StringArray::new(envp),
+            home_of_user,
+            labels: spec.labels,
+            stop_signal: spec.stop_signal,
             memory: spec.limits.memory,
         })
     }
@@ -164,14 +301,15 @@ impl Plan {
     }
 }
 
-fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(CString, u32)]) -> Vec<Step> {
+fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(CString, u32)]) -> Result<Vec<Step>> {
     let private_pid = spec.namespaces.pid == Namespace::Private;
     let state = host.state.as_ref().filter(|_| spec.listed);
     // A name can be taken: find out before anything is made. And a group must not outlive a supervisor that is killed
     // before the clone: its state directory tells whoever comes next. A plain run has neither, and claims while the container
     // runs, and only if it runs for longer than a moment, since nobody could have asked ps for it.
     let claim_first = spec.name.is_some() || !groups.is_empty();
-    let mut steps = Vec::with_capacity(48);
+    let tree = tree::plan(spec, host, !groups.is_empty())?;
+    let mut steps = Vec::with_capacity(48 + tree.tree.len());
     let mut who = Who::Supervisor;
     let mut add = |who: Who, op: Op| steps.push(Step { who, op });
 
@@ -185,6 +323,8 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         }
     }
     limits.into_iter().for_each(|op| add(who, op));
+    // In our own PID namespace still, where a helper can tell whether its parent lives.
+    tree.before_clone.into_iter().for_each(|op| add(who, op));
     for (namespace, (path, kind)) in joins.iter().enumerate() {
         add(who, Op::OpenNamespace { path: path.clone(), kind: *kind });
         if *kind == k::CLONE_NEWPID {
@@ -202,12 +342,14 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     for (namespace, (_, kind)) in joins.iter().enumerate().filter(|(_, (_, kind))| *kind != k::CLONE_NEWPID) {
         add(who, Op::Join { namespace, kind: *kind });
     }
+    tree.sources.into_iter().for_each(|op| add(who, op));
     add(who, Op::PrivateMounts);
     spec.hostname.iter().for_each(|name| add(who, Op::Hostname(name.clone())));
     spec.domainname.iter().for_each(|name| add(who, Op::Domainname(name.clone())));
-    if private_pid || joins.iter().any(|(_, kind)| *kind == k::CLONE_NEWPID) {
+    if spec.root.is_none() && (private_pid || joins.iter().any(|(_, kind)| *kind == k::CLONE_NEWPID)) {
         add(who, Op::MountProc);
     }
+    tree.tree.into_iter().for_each(|op| add(who, op));
     if spec.init {
         add(who, Op::Undumpable);
         add(who, Op::Spawn { group: born_in });
@@ -218,9 +360,22 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     }
     if !groups.is_empty() && spec.namespaces.cgroup == Namespace::Private {
         add(who, Op::NewCgroupNamespace);
-        (0..groups.len()).for_each(|group| add(who, Op::MountGroup { group }));
+        if spec.root.is_none() {
+            (0..groups.len()).for_each(|group| add(who, Op::MountGroup { group }));
+        }
+    }
+    if !groups.is_empty() {
+        tree::cgroup_views(spec, host).into_iter().for_each(|mount| add(who, Op::Mount(mount)));
     }
     spec.workdir.iter().for_each(|dir| add(who, Op::Chdir(dir.clone())));
+    if spec.root.is_some() || spec.user.is_some() || !spec.groups.is_empty() {
+        add(who, Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() });
+        if !spec.init {
+            // The kernel forgets the signal when the user changes (prctl(2)).
+            add(who, Op::DieWithSupervisor { signal });
+            add(who, Op::CheckSupervisor);
+        }
+    }
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 + spec.preserve_fds });
     add(who, Op::Exec);
@@ -245,40 +400,5 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     if state.is_some() {
         add(who, Op::RemoveState);
     }
-    steps
-}
-
-/// The caller's variables with the changes asked for, in the caller's order.
-fn environment(mut environ: Vec<(OsString, OsString)>, changes: Vec<(OsString, Option<OsString>)>) -> Vec<CString> {
-    for (name, value) in changes {
-        let at = environ.iter().position(|(known, _)| *known == name);
-        match (at, value) {
-            (Some(at), Some(value)) => environ[at].1 = value,
-            (None, Some(value)) => environ.push((name, value)),
-            // "-e NAME" takes the caller's value, which is there already, or nothing.
-            (_, None) => {}
-        }
-    }
-    environ.into_iter().filter_map(|(name, value)| CString::new(assignment(&name, &value)).ok()).collect()
-}
-
-fn assignment(name: &OsStr, value: &OsStr) -> Vec<u8> {
-    let mut text = name.to_os_string();
-    text.push("=");
-    text.push(value);
-    debug_assert!(!text.as_bytes().is_empty());
-    text.into_vec()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changes_replace_in_place_and_add_at_the_end() {
-        let environ = vec![("A".into(), "1".into()), ("B".into(), "2".into())];
-        let changes = vec![("A".into(), Some("x".into())), ("C".into(), Some("3".into())), ("B".into(), None)];
-        let made = environment(environ, changes);
-        assert_eq!(made, [c"A=x".into(), c"B=2".into(), CString::from(c"C=3")]);
-    }
+    Ok(steps)
 }

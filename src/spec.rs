@@ -2,11 +2,19 @@
 //! gone. Defaults live here and only here.
 
 use std::ffi::{CString, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 
 use crate::cli;
 use crate::error::{Error, Result};
-use crate::linux::file;
+
+mod limits;
+mod mounts;
+mod process;
+mod root;
+pub(crate) use limits::{CPU_PERIOD, Limits, size};
+pub(crate) use mounts::{Device, IdMap, Mount, What};
+pub(crate) use process::{Defaults, MOST_GROUPS, Principal, User, Variable};
+pub(crate) use root::{Changes, From, MAX_UNPACKED, Root};
 
 /// Where one of the container's namespaces comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,22 +36,6 @@ pub(crate) struct Namespaces {
     pub(crate) net: Namespace,
 }
 
-/// Resource limits; what is None is not limited.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Limits {
-    /// Bytes.
-    pub(crate) memory: Option<u64>,
-    /// Microseconds of processor time per [`CPU_PERIOD`].
-    pub(crate) cpu_quota: Option<u64>,
-    /// Tasks (processes and threads).
-    pub(crate) pids: Option<u64>,
-    /// A cpulist as cpuset(7) writes it.
-    pub(crate) cpuset: Option<String>,
-}
-
-/// The period of the processor limit in microseconds: the kernel's own default.
-pub(crate) const CPU_PERIOD: u64 = 100_000;
-
 #[derive(Debug)]
 pub(crate) struct Spec {
     pub(crate) namespaces: Namespaces,
@@ -51,10 +43,23 @@ pub(crate) struct Spec {
     pub(crate) domainname: Option<CString>,
     /// nsctl itself is PID 1 and the command its child.
     pub(crate) init: bool,
-    /// Changes to the caller's environment, in order; None takes the caller's value.
-    pub(crate) env: Vec<(OsString, Option<OsString>)>,
+    /// None: the container sees the host's files.
+    pub(crate) root: Option<Root>,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) devices: Vec<Device>,
+    /// Bytes of /dev/shm.
+    pub(crate) shm_size: Option<u64>,
+    /// Files below /proc, and what is to be written into them.
+    pub(crate) sysctls: Vec<(CString, CString)>,
+    /// None: as the caller, or with a root of its own 0:0.
+    pub(crate) user: Option<User>,
+    pub(crate) groups: Vec<Principal>,
+    /// Changes to the environment, in order.
+    pub(crate) env: Vec<Variable>,
     pub(crate) workdir: Option<CString>,
     pub(crate) name: Option<String>,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) stop_signal: Option<i32>,
     pub(crate) pidfile: Option<CString>,
     /// How many descriptors from 3 on the command keeps.
     pub(crate) preserve_fds: u32,
@@ -65,35 +70,59 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
-    pub(crate) fn new(run: cli::Run) -> Result<Self> {
+    /// Where the files of the container come from; looked at first, since an image says more.
+    pub(crate) fn root(run: &cli::Run) -> Result<Option<Root>> {
+        root::root(run)
+    }
+
+    /// `root` is what [`Spec::root`] gave, `image` what its image says.
+    pub(crate) fn new(run: cli::Run, root: Option<Root>, image: &Defaults) -> Result<Self> {
         let namespaces = Namespaces {
-            uts: namespace("--uts", run.uts, Namespace::Private)?,
-            pid: namespace("--pid", run.pid, Namespace::Private)?,
-            ipc: namespace("--ipc", run.ipc, Namespace::Private)?,
-            cgroup: namespace("--cgroupns", run.cgroupns, Namespace::Private)?,
-            net: namespace("--net", run.net, Namespace::Host)?,
+            uts: namespace("--uts", run.uts.clone(), Namespace::Private)?,
+            pid: namespace("--pid", run.pid.clone(), Namespace::Private)?,
+            ipc: namespace("--ipc", run.ipc.clone(), Namespace::Private)?,
+            cgroup: namespace("--cgroupns", run.cgroupns.clone(), Namespace::Private)?,
+            net: namespace("--net", run.net.clone(), Namespace::Host)?,
         };
-        let hostname = uts_name("--hostname", run.hostname, &namespaces.uts)?;
-        let default = (namespaces.uts == Namespace::Private).then(|| c"container".into());
+        let private = |namespace: &Namespace| *namespace == Namespace::Private;
+        let hostname = uts_name("--hostname", run.hostname.clone(), &namespaces.uts)?;
+        let default = private(&namespaces.uts).then(|| c"container".into());
+        let workdir = run.workdir.clone().map(|dir| c_string("--workdir", dir)).transpose()?;
+        if let Some(dir) = workdir.as_ref().filter(|dir| root.is_some() && !dir.to_bytes().starts_with(b"/")) {
+            return Err(Error::new(format!("--workdir {} is not absolute", dir.to_string_lossy()))
+                .hint("in a root of its own it begins with /"));
+        }
+        let image_workdir = Some(&image.working_dir).filter(|dir| !dir.is_empty());
         Ok(Self {
             hostname: hostname.or(default),
-            domainname: uts_name("--domainname", run.domainname, &namespaces.uts)?,
+            domainname: uts_name("--domainname", run.domainname.clone(), &namespaces.uts)?,
             // Only PID 1 of a namespace can be its init.
-            init: !run.no_init && namespaces.pid == Namespace::Private,
-            env: environment(&run.env, &run.env_file)?,
-            workdir: run.workdir.map(|dir| c_string("--workdir", dir)).transpose()?,
-            name: run.name.map(name).transpose()?,
-            pidfile: run.pidfile.map(|file| c_string("--pidfile", file)).transpose()?,
-            preserve_fds: number("--preserve-fds", run.preserve_fds.as_deref(), 1024)?.unwrap_or(0),
-            limits: Limits {
-                memory: run.memory.as_deref().map(size).transpose()?,
-                cpu_quota: run.cpus.as_deref().map(cpus).transpose()?,
-                pids: run.pids_limit.as_deref().map(pids).transpose()?.flatten(),
-                cpuset: run.cpuset_cpus.map(cpulist).transpose()?,
+            init: !run.no_init && private(&namespaces.pid),
+            mounts: all_mounts(&run)?,
+            devices: run.device.iter().map(|typed| mounts::device(typed)).collect::<Result<_>>()?,
+            shm_size: run.shm_size.as_deref().map(|typed| limits::size("--shm-size", typed)).transpose()?,
+            sysctls: run
+                .sysctl
+                .iter()
+                .map(|typed| mounts::sysctl(typed, private(&namespaces.net), private(&namespaces.ipc)))
+                .collect::<Result<_>>()?,
+            user: process::user(run.user.clone(), &image.user)?,
+            groups: process::groups(&run.group_add)?,
+            env: process::environment(&run.env, &run.env_file, &image.env)?,
+            workdir: match (workdir, image_workdir) {
+                (None, Some(dir)) => Some(c_string("WorkingDir of the image", dir.into())?),
+                (typed, _) => typed,
             },
+            name: run.name.clone().map(name).transpose()?,
+            labels: process::labels(&run.label, &image.labels)?,
+            stop_signal: process::stop_signal(&run, &image.stop_signal)?,
+            pidfile: run.pidfile.clone().map(|file| c_string("--pidfile", file)).transpose()?,
+            preserve_fds: number("--preserve-fds", run.preserve_fds.as_deref(), 1024)?.unwrap_or(0),
+            limits: Limits::new(&run)?,
             listed: true,
-            argv: run.argv.into_iter().map(|arg| c_string("argument", arg)).collect::<Result<_>>()?,
+            argv: process::words(run.argv, run.entrypoint, image)?,
             namespaces,
+            root,
         })
     }
 
@@ -107,8 +136,24 @@ impl Spec {
             argv: vec![shell.into()],
             ..cli::Run::default()
         };
-        Ok(Self { listed: false, ..Self::new(run)? })
+        Ok(Self { listed: false, ..Self::new(run, None, &Defaults::default())? })
     }
+}
+
+/// Those of `--volume`, `--mount` and `--tmpfs`, a directory before what is mounted below it.
+fn all_mounts(run: &cli::Run) -> Result<Vec<Mount>> {
+    let volumes = run.volume.iter().map(|typed| mounts::volume(typed));
+    let others = run.mount.iter().map(|typed| mounts::mount(typed));
+    let memory = run.tmpfs.iter().map(|typed| mounts::tmpfs(typed));
+    let mut all: Vec<Mount> = volumes.chain(others).chain(memory).collect::<Result<_>>()?;
+    all.sort_by_key(|mount| mount.target.to_bytes().iter().filter(|byte| **byte == b'/').count());
+    for (index, mount) in all.iter().enumerate() {
+        if let Some(other) = all[..index].iter().find(|other| other.target == mount.target) {
+            let target = mount.target.to_string_lossy();
+            return Err(Error::new(format!("{} and {} both go to {target}", other.option, mount.option)));
+        }
+    }
+    Ok(all)
 }
 
 fn namespace(option: &str, typed: Option<String>, default: Namespace) -> Result<Namespace> {
@@ -134,36 +179,6 @@ fn uts_name(option: &str, typed: Option<String>, uts: &Namespace) -> Result<Opti
         return Err(Error::new(format!("{option} must have 1 to 64 bytes, not {}", name.len())));
     }
     c_string(option, name.into()).map(Some)
-}
-
-fn environment(set: &[OsString], files: &[OsString]) -> Result<Vec<(OsString, Option<OsString>)>> {
-    let mut changes = Vec::new();
-    for path in files {
-        let shown = path.display();
-        let c_path = c_string("--env-file", path.clone())?;
-        let text = file::read(rustix::fs::CWD, &c_path)
-            .map_err(|errno| Error::os(format!("read --env-file {shown}"), errno))?;
-        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            let line = line.trim_ascii_start();
-            if !line.is_empty() && line[0] != b'#' {
-                let at = format!("--env-file {shown}, line {}", number + 1);
-                changes.push(variable(&at, line)?);
-            }
-        }
-    }
-    for typed in set {
-        changes.push(variable("--env", typed.as_bytes())?);
-    }
-    Ok(changes)
-}
-
-fn variable(at: &str, text: &[u8]) -> Result<(OsString, Option<OsString>)> {
-    let mut parts = text.splitn(2, |byte| *byte == b'=');
-    let name = parts.next().unwrap_or_default();
-    if name.is_empty() || text.contains(&0) {
-        return Err(Error::new(format!("{at}: not a variable")).hint("it is NAME=VALUE or NAME"));
-    }
-    Ok((OsString::from_vec(name.to_vec()), parts.next().map(|value| OsString::from_vec(value.to_vec()))))
 }
 
 fn c_string(what: &str, text: OsString) -> Result<CString> {
@@ -192,102 +207,9 @@ fn number(option: &str, typed: Option<&str>, max: u32) -> Result<Option<u32>> {
     }
 }
 
-/// Bytes, with an optional unit of 1024: b, k, m, g or t in either case (docker's rule).
-fn size(typed: &str) -> Result<u64> {
-    let wrong = || Error::new(format!("--memory {typed} is not a size")).hint("such as 64m, 1g or 67108864");
-    let lower = typed.to_ascii_lowercase();
-    let lower = lower.strip_suffix('b').unwrap_or(&lower);
-    let (digits, shift) = match lower.as_bytes().last() {
-        Some(b'k') => (&lower[..lower.len() - 1], 10),
-        Some(b'm') => (&lower[..lower.len() - 1], 20),
-        Some(b'g') => (&lower[..lower.len() - 1], 30),
-        Some(b't') => (&lower[..lower.len() - 1], 40),
-        _ => (lower, 0),
-    };
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let value: u64 = if plain { digits.parse().map_err(|_| wrong())? } else { return Err(wrong()) };
-    value.checked_mul(1 << shift).filter(|bytes| (1..=i64::MAX as u64).contains(bytes)).ok_or_else(wrong)
-}
-
-/// A number of processors with up to three decimals → microseconds per period. The kernel's least quota is 1 ms.
-fn cpus(typed: &str) -> Result<u64> {
-    let wrong =
-        || Error::new(format!("--cpus {typed} is not a number of processors")).hint("0.01 or more, such as 0.5");
-    let (whole, fraction) = typed.split_once('.').unwrap_or((typed, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole)
-        || !digits(fraction)
-        || fraction.len() > 5
-        || typed.is_empty()
-        || typed == "."
-        || whole.len() > 5
-    {
-        return Err(wrong());
-    }
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| wrong())? };
-    let fraction: u64 = format!("{fraction:0<5}").parse().map_err(|_| wrong())?;
-    let quota = whole * CPU_PERIOD + fraction;
-    if quota < 1_000 { Err(wrong()) } else { Ok(quota) }
-}
-
-/// -1 is docker's word for no limit.
-fn pids(typed: &str) -> Result<Option<u64>> {
-    match typed.parse::<i64>() {
-        Ok(-1) => Ok(None),
-        Ok(limit) if limit > 0 => Ok(Some(limit as u64)),
-        _ => {
-            Err(Error::new(format!("--pids-limit {typed} is not a number of tasks"))
-                .hint("1 or more, or -1 for none"))
-        }
-    }
-}
-
-fn cpulist(typed: String) -> Result<String> {
-    let item = |item: &str| {
-        let (first, last) = item.split_once('-').unwrap_or((item, item));
-        matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if first <= last)
-    };
-    if typed.split(',').all(item) {
-        return Ok(typed);
-    }
-    Err(Error::new(format!("--cpuset-cpus {typed} is not a list of processors")).hint("such as 0-2,7"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes() {
-        for (typed, bytes) in [("1", 1), ("512k", 512 << 10), ("64m", 64 << 20), ("64MB", 64 << 20), ("2G", 2 << 30)]
-        {
-            assert_eq!(size(typed).unwrap(), bytes, "{typed}");
-        }
-        for typed in ["", "m", "0", "-1", "+1", "1.5g", "1x", "0x10", "99999999t", "18446744073709551616"] {
-            assert!(size(typed).is_err(), "{typed}");
-        }
-    }
-
-    #[test]
-    fn processors() {
-        for (typed, quota) in [("1", 100_000), ("0.5", 50_000), (".25", 25_000), ("2.", 200_000), ("0.01", 1_000)] {
-            assert_eq!(cpus(typed).unwrap(), quota, "{typed}");
-        }
-        for typed in ["", ".", "0", "-1", "1e3", "0.001", "1,5", "0.1234567"] {
-            assert!(cpus(typed).is_err(), "{typed}");
-        }
-    }
-
-    #[test]
-    fn tasks_and_lists() {
-        assert_eq!(pids("20").unwrap(), Some(20));
-        assert_eq!(pids("-1").unwrap(), None);
-        assert!(pids("0").is_err() && pids("x").is_err() && pids("-2").is_err());
-        assert_eq!(cpulist("0-2,7".into()).unwrap(), "0-2,7");
-        for typed in ["", "2-1", "a", "1,", "0 1", "0\n1", "0-"] {
-            assert!(cpulist(typed.into()).is_err(), "{typed}");
-        }
-    }
 
     #[test]
     fn names_are_never_paths() {
@@ -308,13 +230,5 @@ mod tests {
         assert!(namespace("--uts", Some("none".into()), Namespace::Private).is_err());
         assert!(uts_name("--hostname", Some("x".into()), &Namespace::Host).is_err());
         assert!(uts_name("--hostname", Some("x".repeat(65)), &Namespace::Private).is_err());
-    }
-
-    #[test]
-    fn variables() {
-        assert_eq!(variable("x", b"A=b=c").unwrap(), ("A".into(), Some("b=c".into())));
-        assert_eq!(variable("x", b"A").unwrap(), ("A".into(), None));
-        assert_eq!(variable("x", b"A=").unwrap(), ("A".into(), Some("".into())));
-        assert!(variable("x", b"=b").is_err() && variable("x", b"A=\0").is_err());
     }
 }

@@ -4,6 +4,7 @@
 //! reboot cannot make a dead container look alive. What is not locked was left by a killed nsctl, and is cleared
 //! away by whoever finds it.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -23,6 +24,9 @@ pub(crate) struct Record {
     /// Seconds since the epoch.
     pub(crate) created: u64,
     pub(crate) command: Vec<String>,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    /// What the image, or the user, wants the container to be stopped by.
+    pub(crate) stop_signal: Option<i32>,
     /// Roots of the cgroup hierarchies in which `nsctl/ID` was made.
     pub(crate) cgroups: Vec<String>,
 }

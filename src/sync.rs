@@ -1,7 +1,10 @@
 //! The messages from the container's side to the supervisor: eight bytes each, on a SOCK_SEQPACKET pair.
-//! A child never formats text; it sends the number of a step of the plan that both sides have.
+//! A child never formats text; it sends the number of a step of the plan that both sides have. One message is longer: what was
+//! seen of a file that could not be executed, since the supervisor cannot see it.
 
 use std::os::fd::AsFd;
+
+use crate::linux::elf::Trouble;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -44,19 +47,88 @@ impl Message {
     }
 }
 
+/// What is wrong with a file that could not be executed.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Detail {
+    /// Its number among the plan's.
+    pub(crate) program: u16,
+    pub(crate) trouble: Option<Trouble>,
+}
+
+const DETAIL: u16 = 3;
+/// Kind, program and number of the trouble; its text follows.
+const DETAIL_HEAD: usize = 5;
+/// The longest path, and the head.
+const LONGEST: usize = 4096 + DETAIL_HEAD;
+
+impl Detail {
+    fn to_bytes(&self) -> Vec<u8> {
+        let (number, text) = self.trouble.as_ref().map_or((0, ""), Trouble::parts);
+        let ([a, b], [c, d]) = (DETAIL.to_ne_bytes(), self.program.to_ne_bytes());
+        let mut bytes = vec![a, b, c, d, number];
+        bytes.extend(text.bytes().take(LONGEST - DETAIL_HEAD));
+        // Eight bytes would be another message.
+        if bytes.len() == 8 {
+            bytes.push(0);
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let ([a, b, c, d, number], text) = bytes.split_first_chunk::<DETAIL_HEAD>()?;
+        let text = String::from_utf8_lossy(text).trim_end_matches('\0').to_string();
+        let detail = Self { program: u16::from_ne_bytes([*c, *d]), trouble: Trouble::from_parts(*number, text) };
+        (u16::from_ne_bytes([*a, *b]) == DETAIL).then_some(detail)
+    }
+
+    /// For when nothing else can be done any more: allocates.
+    pub(crate) fn send(&self, to: impl AsFd) {
+        // Without it the message that follows is less clear.
+        let _ = rustix::net::send(to, &self.to_bytes(), SendFlags::NOSIGNAL);
+    }
+}
+
+/// What came.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Received {
+    Message(Message),
+    Detail(Detail),
+}
+
 /// The next message. None: the other side has no open end any more, or (with `wait` false) sent nothing yet.
-pub(crate) fn receive(from: impl AsFd, wait: bool) -> Option<Message> {
-    let mut bytes = [0u8; 8];
+pub(crate) fn receive(from: impl AsFd, wait: bool) -> Option<Received> {
+    let mut bytes = [0u8; LONGEST];
     let flags = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
-    match rustix::net::recv(from, &mut bytes[..], flags) {
-        Ok((8, _)) => Message::from_bytes(bytes),
-        _ => None,
+    let (length, _) = rustix::net::recv(from, &mut bytes[..], flags).ok()?;
+    match <[u8; 8]>::try_from(&bytes[..length]) {
+        Ok(message) => Message::from_bytes(message).map(Received::Message),
+        Err(_) => Detail::from_bytes(&bytes[..length]).map(Received::Detail),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_detail_comes_back() {
+        for trouble in [
+            None,
+            Some(Trouble::Missing),
+            Some(Trouble::NoInterpreter("/bin/x".into())),
+            Some(Trouble::OtherMachine("ARM".into())),
+            Some(Trouble::NoFormat),
+            Some(Trouble::Directory),
+            Some(Trouble::Special),
+            Some(Trouble::NotExecutable),
+        ] {
+            let detail = Detail { program: 513, trouble };
+            assert_eq!(Detail::from_bytes(&detail.to_bytes()), Some(detail));
+        }
+        let long = Detail { program: 0, trouble: Some(Trouble::NoInterpreter("x".repeat(9000))) };
+        assert!(long.to_bytes().len() <= LONGEST);
+        assert_eq!(Detail::from_bytes(b"abc"), None);
+    }
 
     #[test]
     fn every_message_comes_back() {

@@ -6,13 +6,17 @@ use rustix::io::Errno;
 use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND};
 use crate::linux::elf::{self, Trouble};
 use crate::plan::{Op, Plan};
+use crate::sync::Detail;
 
-pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno) -> Error {
+mod tree;
+
+/// `detail` is what the container's side saw of a file that could not be executed.
+pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&Detail>) -> Error {
     let Some(step) = plan.steps.get(index) else { return Error::os("start the container", errno) };
     let group = |index: &usize| plan.groups[*index].mount.to_string_lossy();
     let dir = |index: &usize| format!("{}/{}", group(index), plan.groups[*index].dir.to_string_lossy());
     let doing = match &step.op {
-        Op::Exec => return exec(plan, errno),
+        Op::Exec => return exec(plan, errno, detail),
         Op::Claim => match (&plan.name, errno) {
             (Some(name), Errno::EXIST) => {
                 return Error::new(format!("a running container has the name {name} already"))
@@ -35,6 +39,7 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno) -> Error {
         }
         Op::MakeGroup { group: g } | Op::InheritCpuset { group: g, .. } => format!("make the cgroup {}", dir(g)),
         Op::Limit { group: g, file, value, .. } => format!("set {file} to {value} in the cgroup {}", dir(g)),
+        op if tree::is_about(op) => return tree::sentence(op, errno),
         Op::OpenNamespace { path, .. } => format!("open the namespace {}", path.to_string_lossy()),
         Op::JoinPid { .. } | Op::Join { .. } => "join a namespace".into(),
         Op::Clone { .. } => "clone into new namespaces".into(),
@@ -55,6 +60,7 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno) -> Error {
         Op::Reap | Op::Wait | Op::GiveTime => "wait".into(),
         Op::RemoveGroup { group: g } => format!("remove the cgroup {}", dir(g)),
         Op::RemoveState => "remove the container's state".into(),
+        _ => "make the container's files".into(),
     };
     Error::os(doing, errno).hint(hint(&step.op, errno))
 }
@@ -74,6 +80,9 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
         (Op::Clone { .. } | Op::Spawn { .. }, Errno::AGAIN) => {
             "a limit on tasks is reached: ulimit -u, or pids.max of the caller's cgroup"
         }
+        (Op::MountHierarchy { .. }, Errno::NOENT) => {
+            "there is no such directory: mount -t sysfs sysfs /sys, or a kernel with CONFIG_CGROUPS"
+        }
         (Op::MountProc, Errno::NOENT) => "make the directory /proc",
         (Op::MountProc, Errno::PERM) => "an outer container masks /proc; --pid host does without a new one",
         (Op::Enable { .. }, Errno::BUSY) => {
@@ -89,6 +98,12 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
         (Op::Limit { .. }, Errno::INVAL | Errno::RANGE) => "the kernel does not take this value",
         (Op::Limit { .. }, Errno::NOENT) => "the kernel was built without this limit",
         (Op::OpenNamespace { .. }, Errno::NOENT) => "the process is gone, or the kernel has no such namespace",
+        (Op::PrivateMounts, Errno::INVAL) => {
+            "the root directory is no mount: nsctl runs in a chroot; with --rootfs / it works there"
+        }
+        (Op::Chdir(_), Errno::ROFS) => "it is not there, and the root is read-only",
+        (Op::Chdir(_), Errno::NOTDIR) => "it is a file",
+        (Op::Chdir(_), Errno::LOOP) => "links of /proc that lead out of every path are not followed",
         (Op::Chdir(_), Errno::NOENT) => "make it, or choose another --workdir",
         (Op::Join { .. } | Op::JoinPid { .. }, Errno::INVAL) => {
             "the file is a namespace of another kind, or no namespace"
@@ -98,12 +113,32 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
 }
 
 /// execve says ENOENT also for a missing interpreter, and ENOEXEC for a foreign architecture.
-fn exec(plan: &Plan, errno: Errno) -> Error {
-    let doing = format!("execute {}", plan.program.to_string_lossy());
-    let error = Error::os(doing, errno).code(if errno == Errno::NOENT { NOT_FOUND } else { NOT_EXECUTABLE });
-    match (errno, elf::trouble(CWD, &plan.program)) {
+fn exec(plan: &Plan, errno: Errno, detail: Option<&Detail>) -> Error {
+    // A file that was found is named by its path, one that was not as it was typed.
+    let program = plan.programs.get(detail.map_or(0, |detail| usize::from(detail.program)));
+    let program = program.map(|program| program.to_string_lossy()).unwrap_or_default();
+    let own = if detail.is_none() && !plan.rooted { elf::trouble(CWD, &plan.programs[0]) } else { None };
+    let trouble = detail.map_or(own.as_ref(), |detail| detail.trouble.as_ref());
+    let missing = matches!(trouble, Some(Trouble::Missing)) && plan.programs.len() > 1;
+    let code = if errno == Errno::NOENT || errno == Errno::NOTDIR { NOT_FOUND } else { NOT_EXECUTABLE };
+    if missing {
+        let name = plan.argv.strings()[0].to_string_lossy();
+        let path: Vec<_> = plan.programs.iter().filter_map(|program| directory(&program.to_string_lossy())).collect();
+        return Error::new(format!("execute {name}: no such file in PATH"))
+            .hint(format!("in the container PATH is {}", path.join(":")))
+            .code(code);
+    }
+    let error = Error::os(format!("execute {program}"), errno).code(code);
+    let inside = if plan.rooted { " in the container" } else { "" };
+    match (errno, trouble) {
+        (Errno::NOENT, Some(Trouble::NoInterpreter(path))) if path.ends_with('\r') => error.hint(
+            "its first line ends in a carriage return, as on Windows: the interpreter is not found by that name",
+        ),
         (Errno::NOENT, Some(Trouble::NoInterpreter(path))) => {
-            error.hint(format!("the file is there, but its interpreter {path} is missing"))
+            error.hint(format!("the file is there, but its interpreter {path} is missing{inside}"))
+        }
+        (Errno::NOENT, Some(Trouble::Missing)) if plan.rooted => {
+            error.hint("there is no such file in the container's root")
         }
         (Errno::NOEXEC, Some(Trouble::OtherMachine(machine))) => {
             error.hint(format!("it is for another architecture, {machine}; this one is {}", std::env::consts::ARCH))
@@ -112,10 +147,16 @@ fn exec(plan: &Plan, errno: Errno) -> Error {
             error.hint("it is neither an ELF file nor a script that begins with #!")
         }
         (Errno::ACCESS, Some(Trouble::Directory)) => error.hint("it is a directory"),
+        (Errno::ACCESS, Some(Trouble::Special)) => error.hint("it is a device, a FIFO or a socket"),
         (Errno::ACCESS, Some(Trouble::NotExecutable)) => error.hint("it is not executable: chmod +x"),
+        (Errno::IO | Errno::UCLEAN | Errno::BADMSG, _) => error.hint(tree::UNREADABLE),
         (Errno::ACCESS, _) => {
             error.hint("it or its interpreter is on a noexec mount, or this user may not enter a directory above it")
         }
         _ => error,
     }
+}
+
+fn directory(program: &str) -> Option<String> {
+    program.rsplit_once('/').map(|(directory, _)| directory.to_string())
 }

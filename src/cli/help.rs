@@ -3,7 +3,7 @@
 pub(crate) const VERSION: &str = concat!("nsctl ", env!("CARGO_PKG_VERSION"), " (", env!("NSCTL_COMMIT"), ")");
 
 /// The verbs that have a help text.
-pub(super) const VERBS: &[&str] = &["run", "simple", "ps", "check"];
+pub(super) const VERBS: &[&str] = &["run", "simple", "ps", "image", "check"];
 
 pub(crate) fn text(verb: &str) -> &'static str {
     match verb {
@@ -11,6 +11,7 @@ pub(crate) fn text(verb: &str) -> &'static str {
         "simple" => SIMPLE,
         "ps" => PS,
         "check" => CHECK,
+        "image" => IMAGE,
         _ => NSCTL,
     }
 }
@@ -21,6 +22,7 @@ nsctl runs a command in its own Linux namespaces and cgroups. One static binary,
   nsctl run [OPTIONS] [--] COMMAND [ARG...]   run a command isolated
   nsctl simple                                the smallest container there is, for learning
   nsctl ps                                    list the running containers
+  nsctl image import|ls|rm|inspect            container images as directories to run in
   nsctl check                                 what this kernel and this user can do
   nsctl help VERB, nsctl VERB --help          more on a verb
   nsctl --version
@@ -34,8 +36,36 @@ const RUN: &str = "\
 nsctl run [OPTIONS] [--] COMMAND [ARG...]
 
 Runs COMMAND in new UTS, PID, mount, IPC and cgroup namespaces, with a fresh /proc and the host name
-'container'. It sees the host's files and network. nsctl is PID 1 inside: it forwards signals, reaps orphans,
-and leaves with the command's exit code; what is left of the container then ends, too.
+'container'. Without --rootfs or --image it sees the host's files; the network is the host's. nsctl is PID 1
+inside: it forwards signals, reaps orphans, and leaves with the command's exit code; what is left of the
+container then ends, too.
+
+Files (its own root: nothing of the host's is left in sight)
+  --rootfs DIR             a directory as the root; it stays as it is, changes go into memory
+  --image FILE             a squashfs, erofs or ext4 file system (found by its content, not its name)
+  --image PATH[:TAG]       an OCI image layout (directory or archive) or a docker save archive, unpacked once
+                           into the store; or the name or id of an image there (nsctl image ls)
+  --overlay                insist on changes in memory (else, on a kernel that cannot, the root is read-only)
+  --overlay-size SIZE      how much memory they may take; default: a quarter of the machine's
+  --overlay-upper DIR      changes go into DIR and stay there (DIR.work beside it is overlayfs's)
+  --rw                     changes go straight into --rootfs DIR
+  --read-only              nothing can be changed
+  --store DIR              where images are unpacked; default: /var/lib/nsctl, or NSCTL_STORE
+  --max-unpacked SIZE      the most that an image may unpack to; default: 8g
+An image is not checked by dm-verity; to have that, mount it yourself and use --rootfs.
+
+Mounts
+  -v, --volume SRC:DST[:OPTIONS]   a file or directory of the host's, with what is mounted below it. OPTIONS:
+                           ro, rw, nosuid, nodev, noexec, noatime, [r]private (default), [r]slave, [r]shared,
+                           bind (without what is below), rbind, nocopy,
+                           idmap=uids=ONDISK-SEEN-COUNT[#...][;gids=...] (owners as they are to be seen)
+  --mount type=TYPE,dst=DST[,...]  bind (src=, ro, bind-propagation=, bind-nonrecursive, idmap=),
+                           tmpfs (tmpfs-size=, tmpfs-mode=, uid=, gid=), overlay (lowerdir=, upperdir=, workdir=),
+                           proc, sysfs, mqueue, devpts, cgroup
+  --tmpfs DST[:OPTIONS]    memory: size=, mode=, uid=, gid=, nr_inodes=, ro, exec; default nosuid,nodev,noexec
+  --device SRC[:DST]       a device of the host's, below /dev
+  --shm-size SIZE          of /dev/shm; default: 64m
+  --sysctl NAME=VALUE      of the container's own namespaces: net.*, fs.mqueue.*, kernel.{msg*,sem,shm*}
 
 Namespaces (host: stay in the caller's; private: a new one; /proc/PID/ns/NAME or any such file: join that one)
   --uts, --ipc, --cgroupns host|private|PATH     default: private
@@ -45,10 +75,15 @@ Namespaces (host: stay in the caller's; private: a new one; /proc/PID/ns/NAME or
   --domainname NAME                              NIS domain name
 
 Process
-  -e, --env NAME=VALUE | NAME     set a variable, or take the caller's; the rest is inherited
+  -u, --user USER[:GROUP]         names are looked up in the container; digits are always a number
+  --group-add GROUP               one more group
+  -e, --env NAME=VALUE | NAME     set a variable, or take the caller's; without a root of its own, the rest is
+                                  inherited, with one it is PATH, HOME, HOSTNAME, TERM and what the image says
   --env-file FILE                 lines of NAME=VALUE or NAME; # starts a comment line
-  -w, --workdir DIR               default: the caller's
+  -w, --workdir DIR               default: the caller's, or with a root of its own the image's or /
+  --entrypoint PROGRAM            instead of the image's, and without its Cmd; '' for none
   -i, --interactive               keep standard input: the default, since input is handed through as it is
+  --init                          nsctl is PID 1: the default
   --no-init                       COMMAND itself is PID 1 (no reaper, no forwarding inside)
   --preserve-fds N                hand descriptors 3 to N+2 on; all others are closed
 
@@ -60,10 +95,13 @@ Limits (a cgroup /nsctl/ID is made for them and removed at the end; v1, v2 or bo
 
 Bookkeeping
   --name NAME              for nsctl ps; unique among the running
-  --rm                     leave nothing behind: always so for a container in the foreground
+  -l, --label NAME=VALUE   shown by nsctl ps --format json
+  --stop-signal SIGNAL     likewise: what it wants to be stopped by (default: the image's)
+  --rm                     always so: a container leaves nothing behind (what --overlay-upper, --pidfile and
+                           the image store keep is kept)
   --pidfile FILE           write the process id (as the caller sees it) of the container's PID 1
   --explain                print every step, numbered, with its system call; run nothing
-  -v, --verbose            print the same lines as they happen, with microseconds
+  --verbose                print the same lines as they happen, with microseconds
   --log-format text|json   how errors are written to standard error
   --help
 
@@ -72,11 +110,11 @@ Exit status: the command's; 128+n if signal n ended it; 127 not found, 126 found
 ";
 
 const SIMPLE: &str = "\
-nsctl simple [--explain | -v]
+nsctl simple [--explain | --verbose]
 
 The smallest container there is: bash (or sh) as PID 1 of new UTS, PID and mount namespaces, with the host
 name 'container' and a fresh /proc, so that ps shows only what runs inside. --explain prints the steps
-without taking them; -v prints them as they are taken.
+without taking them; --verbose prints them as they are taken.
 ";
 
 const PS: &str = "\
@@ -88,6 +126,29 @@ left behind is cleared away.
   -q, --quiet            ids only
   --no-trunc             the whole command line
   --format table|json    json is an array of objects; --json is short for it
+";
+
+const IMAGE: &str = "\
+nsctl image import [--name NAME] [--max-unpacked SIZE] PATH[:TAG]
+nsctl image ls [-q] [--no-trunc] [--format table|json]
+nsctl image rm [-f] IMAGE...
+nsctl image inspect IMAGE
+
+Keeps container images unpacked, each layer once. PATH is an OCI image layout (a directory, or that as a tar archive) or
+what docker save writes; archives may be compressed with gzip or zstd. An image of several platforms is taken for this
+machine's. import prints the image's id and verifies all digests. IMAGE is a name, or the unique beginning of an id.
+
+  --name NAME           import: the image's name; default: the one that it has in PATH
+  --max-unpacked SIZE   import: what it may unpack to, with 4 KiB for each file; default: 8g
+  -q, --quiet           ls: ids only
+  --no-trunc            ls: the whole ids
+  --format table|json   ls: json is an array of objects
+  -f, --force           rm: an image with several names by its id, too; one that is not there is no error
+  --store DIR           default: $NSCTL_STORE; else /var/lib/nsctl, for users $XDG_DATA_HOME/nsctl or
+                        ~/.local/share/nsctl
+
+rm with one of several names removes only the name. Layers that no other image has go with the image. An image that a
+container runs on is not removed. For users all files become their own, and device nodes are left out.
 ";
 
 const CHECK: &str = "\

@@ -76,6 +76,49 @@ const FEATURES: &[Feature] = {
             "an outer seccomp filter",
             probe::close_range
         ),
+        feature!("tmpfs", "2.4", Option("--rootfs, --image"), &["CONFIG_TMPFS", "CONFIG_TMPFS_XATTR"], "", || {
+            probe::filesystem("tmpfs")
+        }),
+        feature!(
+            "overlayfs",
+            "3.18",
+            Option("changes over a root"),
+            &["CONFIG_OVERLAY_FS"],
+            "modprobe overlay",
+            || { probe::filesystem("overlay") }
+        ),
+        feature!("loop devices", "5.8", Option("--image FILE"), &["CONFIG_BLK_DEV_LOOP"], "modprobe loop", || {
+            probe::loop_devices()
+        }),
+        feature!("squashfs", "2.6.29", Option("--image FILE"), &["CONFIG_SQUASHFS"], "modprobe squashfs", || {
+            probe::filesystem("squashfs")
+        }),
+        feature!("erofs", "5.4", Option("--image FILE"), &["CONFIG_EROFS_FS"], "modprobe erofs", || {
+            probe::filesystem("erofs")
+        }),
+        feature!("ext4", "2.6.28", Option("--image FILE"), &["CONFIG_EXT4_FS"], "modprobe ext4", || {
+            probe::filesystem("ext4")
+        }),
+        feature!("POSIX message queues", "2.6.6", Option("/dev/mqueue"), &["CONFIG_POSIX_MQUEUE"], "", || {
+            probe::filesystem("mqueue")
+        }),
+        feature!("openat2", "5.6", Fallback("a walk by component"), &[], "an outer seccomp filter", probe::openat2),
+        feature!(
+            "fsopen, open_tree",
+            "5.2",
+            Fallback("mount on /proc/self/fd"),
+            &[],
+            "an outer seccomp filter",
+            probe::mount_calls
+        ),
+        feature!(
+            "mount_setattr",
+            "5.12",
+            Fallback("a remount; idmap needs it"),
+            &[],
+            "an outer seccomp filter",
+            probe::mount_setattr
+        ),
         feature!("cgroup v2", "4.5", Fallback("cgroup v1"), &["CONFIG_CGROUPS"], "", || probe::filesystem("cgroup2")),
         feature!(
             "memory controller",
@@ -113,6 +156,7 @@ struct Row {
     change: String,
 }
 
+#[inline(never)]
 pub(crate) fn check(typed: &cli::Check) -> Result<u8> {
     if typed.kconfig {
         print(&fragment())?;

@@ -1,5 +1,7 @@
 //! `nsctl ps`: the running containers.
 
+use std::collections::BTreeMap;
+
 use miniserde::{Serialize, json};
 
 use crate::cli;
@@ -19,8 +21,12 @@ struct Row {
     created: u64,
     age_seconds: u64,
     state: String,
+    labels: BTreeMap<String, String>,
+    /// The signal's number; null where neither the image nor the user named one.
+    stop_signal: Option<i32>,
 }
 
+#[inline(never)]
 pub(crate) fn ps(typed: &cli::Ps) -> Result<u8> {
     let mut records = Vec::new();
     for place in state::places() {
@@ -53,6 +59,8 @@ fn row(record: Record, now: u64) -> Row {
         created: record.created,
         age_seconds: now.saturating_sub(record.created),
         state: "running".into(),
+        labels: record.labels.unwrap_or_default(),
+        stop_signal: record.stop_signal,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `nsctl run` and `nsctl simple`: the whole road, Command → Spec → Plan → launch → supervise.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Access, AtFlags, CWD, FileType};
@@ -9,21 +10,39 @@ use crate::cli;
 use crate::commands::print;
 use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result};
 use crate::explain;
+use crate::ground;
 use crate::launch::{self, Container};
 use crate::linux::process::Ended;
 use crate::linux::{cgroup, sys};
-use crate::plan::{Host, MOMENT, Plan};
+use crate::plan::{DEFAULT_PATH, Ground, Host, MOMENT, Plan};
 use crate::reaper;
-use crate::spec::{Limits, Spec};
+use crate::spec::{Changes, Limits, Spec};
 use crate::state::{self, State};
 use crate::supervise;
 
-/// Where commands are looked for when the environment has no PATH: the same as a login shell of Debian's root.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-pub(crate) fn run(typed: cli::Run) -> Result<u8> {
+pub(crate) fn run(typed: Box<cli::Run>) -> Result<u8> {
     let (explain, verbose) = (typed.explain, typed.verbose);
-    let spec = Spec::new(typed)?;
+    let (plan, state, lease) = prepare(typed)?;
+    if explain {
+        print(&explain::explain(&plan))?;
+        return Ok(0);
+    }
+    let code = execute(&plan, verbose, state, &|_| {});
+    drop(lease);
+    // The process ends now, and with it all its memory.
+    std::mem::forget(plan);
+    code
+}
+
+/// All that is decided before the clone. A function of its own: what it needs of the stack is given back, and the child does not
+/// get a copy of each page of it.
+#[inline(never)]
+fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>)> {
+    let explain = typed.explain;
+    let root = Spec::root(&typed)?;
+    let mut found = root.as_ref().map(|root| ground::find(root, explain)).transpose()?;
+    let defaults = found.as_mut().map(|found| std::mem::take(&mut found.defaults)).unwrap_or_default();
+    let spec = Spec::new(*typed, root, &defaults)?;
     for fd in 3..3 + spec.preserve_fds {
         if !sys::is_open(fd as i32) {
             return Err(Error::new(format!("--preserve-fds {}: descriptor {fd} is not open", spec.preserve_fds)));
@@ -31,20 +50,28 @@ pub(crate) fn run(typed: cli::Run) -> Result<u8> {
     }
     // To explain is not to make: the first place is where it would be.
     let (place, state) = if explain { (state::places().into_iter().next(), None) } else { state::place().unzip() };
-    let host = host(&spec, place)?;
+    let (lower, lease) = found.map_or((None, None), |found| (Some(found.lower), found.lease));
+    let host = Host { lower, ground: ground::look(&spec)?, ..host(&spec, place)? };
+    warn(&spec, &host, explain);
+    Ok((Plan::new(spec, host)?, state, lease))
+}
+
+/// What will be less than was to be expected.
+fn warn(spec: &Spec, host: &Host, explain: bool) {
     if host.state.is_none() && !explain {
         eprintln!(
             "nsctl: warning: no place for state in /run, /dev/shm or /tmp; nsctl ps will not list this container"
         );
     }
-    let plan = Plan::new(spec, host)?;
-    if explain {
-        print(&explain::explain(&plan))?;
-        return Ok(0);
+    let changes = spec.root.as_ref().map(|root| (&root.changes, root.read_only));
+    if let Some((Changes::Memory { asked: false, .. }, false)) = changes
+        && !host.ground.overlay
+    {
+        eprintln!("nsctl: warning: this kernel has no overlayfs (CONFIG_OVERLAY_FS): the root is read-only");
     }
-    execute(&plan, verbose, state, |_| {})
 }
 
+#[inline(never)]
 pub(crate) fn simple(typed: cli::Simple) -> Result<u8> {
     let shell = if find("bash", &search_path(&environ())).is_ok() { "bash" } else { "sh" };
     let spec = Spec::simple(shell)?;
@@ -55,14 +82,14 @@ pub(crate) fn simple(typed: cli::Simple) -> Result<u8> {
         return Ok(0);
     }
     print("[ns] creating PID, UTS, and mount namespaces\n")?;
-    execute(&plan, typed.verbose, None, |pid| {
+    execute(&plan, typed.verbose, None, &|pid| {
         // A container that runs is not ended for a line that nobody can read.
         let _ = print(&format!("[ns] started {shell} with PID {pid} in isolated namespaces\n"));
     })
 }
 
 /// Starts the planned container, waits for its end and clears up.
-fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: impl FnOnce(i32)) -> Result<u8> {
+fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: &dyn Fn(i32)) -> Result<u8> {
     let mut container = launch::start(plan, verbose, state)?;
     let pid = container.process.as_ref().map_or(0, |process| process.pid);
     started(pid);
@@ -75,6 +102,8 @@ fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: impl FnOnc
     if let (Some(memory), Some(limit)) = (memory, plan.memory) {
         out_of_memory(&memory, limit, ended);
     }
+    // The process ends now, and the kernel closes all of it at once.
+    std::mem::forget(container);
     match failed {
         Some(error) => Err(error),
         None => Ok(code),
@@ -122,11 +151,17 @@ fn amount(bytes: u64) -> String {
 fn host(spec: &Spec, state: Option<CString>) -> Result<Host> {
     let environ = environ();
     let path = spec.env.iter().rev().find_map(|(name, value)| if name == "PATH" { value.clone() } else { None });
-    let path = path.unwrap_or_else(|| search_path(&environ));
     let command = OsStr::from_bytes(spec.argv[0].to_bytes());
+    let programs = match (&spec.root, path) {
+        // The container's files are not in sight yet.
+        (Some(_), path) => candidates(command, &path.unwrap_or_else(|| DEFAULT_PATH.into()))?,
+        (None, path) => vec![find(command, &path.unwrap_or_else(|| search_path(&environ)))?],
+    };
     Ok(Host {
         id: fresh_id()?,
-        program: find(command, &path)?,
+        programs,
+        lower: None,
+        ground: Ground::default(),
         hierarchies: if spec.limits == Limits::default() {
             Vec::new()
         } else {
@@ -146,6 +181,24 @@ fn environ() -> Vec<(OsString, OsString)> {
 
 fn search_path(environ: &[(OsString, OsString)]) -> OsString {
     environ.iter().find(|(name, _)| name == "PATH").map_or_else(|| DEFAULT_PATH.into(), |(_, path)| path.clone())
+}
+
+/// The files that a command may be, in the order of execvp(3).
+fn candidates(command: &OsStr, path: &OsStr) -> Result<Vec<CString>> {
+    let bytes = command.as_bytes();
+    let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Error::new("the command has a NUL byte in it"));
+    let dirs = path.as_bytes().split(|byte| *byte == b':').filter(|dir| dir.first() == Some(&b'/'));
+    let found: Vec<CString> = match bytes {
+        _ if bytes.contains(&b'/') => vec![c_string(bytes.to_vec())?],
+        b"" => Vec::new(),
+        _ => dirs.map(|dir| c_string([dir, b"/", bytes].concat())).collect::<Result<_>>()?,
+    };
+    if found.is_empty() {
+        return Err(Error::new(format!("execute {}: PATH names no directory", command.display()))
+            .hint(format!("PATH is {}", path.display()))
+            .code(NOT_FOUND));
+    }
+    Ok(found)
 }
 
 /// execvp's search, before the clone: the first executable file of that name in PATH. A name with a slash is taken as

@@ -5,10 +5,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
+use linux_raw_sys::general as k;
+
 use crate::cli::{self, Command};
 use crate::linux::cgroup::{Hierarchy, Version};
-use crate::plan::{Host, Plan};
-use crate::spec::Spec;
+use crate::linux::mount::{Api, FileSystem};
+use crate::plan::{CgroupView, DeviceNode, Ground, Host, Lower, Plan};
+use crate::spec::{Defaults, Device, From, Spec};
 
 fn hierarchy(version: Version, mount: &std::ffi::CStr, controllers: &[&str]) -> Hierarchy {
     let controllers = controllers.iter().map(|name| (*name).to_string()).collect();
@@ -31,24 +34,52 @@ fn hierarchies(kind: &str) -> Vec<Hierarchy> {
     }
 }
 
-/// The first line is the command line; a second one may name the machine's cgroups.
+/// `new`: a kernel with the new mount calls; `old`: with mount(2) alone; `bare`: without overlayfs.
+fn ground(kind: &str) -> Ground {
+    let attr = k::MOUNT_ATTR_RDONLY | k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV | k::MOUNT_ATTR_NOEXEC;
+    let unified = CgroupView { name: c"".into(), fs: FileSystem::new(c"cgroup2", "", attr) };
+    Ground {
+        api: Api { fds: kind != "old", setattr: kind != "old" },
+        overlay: kind != "bare",
+        cgroups: vec![unified],
+        ..Ground::default()
+    }
+}
+
+/// Every device asked for is one that its group may use.
+fn device(asked: &Device) -> DeviceNode {
+    let number = rustix::fs::makedev(10, 229);
+    DeviceNode { name: asked.name.clone(), mode: libc::S_IFCHR | 0o660, number, owner: [0, 20] }
+}
+
+/// The first line is the command line; with limits, the next one names the machine's cgroups; one more may name its mount calls.
 fn plan_of(text: &str) -> String {
     let mut lines = text.lines();
     let words: Vec<OsString> = lines.next().unwrap().split_whitespace().map(OsString::from).collect();
     let spec = match cli::parse(words).unwrap_or_else(|error| panic!("{text}: {error}")).command {
-        Command::Run(run) => Spec::new(*run),
+        Command::Run(run) => Spec::root(&run).and_then(|root| Spec::new(*run, root, &Defaults::default())),
         Command::Simple(_) => Spec::simple("bash"),
         _ => panic!("{text} has no plan"),
     };
     let spec = spec.unwrap_or_else(|error| panic!("{text}: {error}"));
     let limited = spec.limits != crate::spec::Limits::default();
     let program = format!("/usr/bin/{}", spec.argv[0].to_string_lossy());
+    let lower = spec.root.as_ref().map(|root| match &root.from {
+        From::Directory(path) => Lower::Directories(vec![path.clone()]),
+        From::Image { what, .. } if what.to_string_lossy().ends_with(".squashfs") => {
+            Lower::File { path: std::ffi::CString::new(what.to_string_lossy().as_bytes()).unwrap(), fs: c"squashfs" }
+        }
+        From::Image { .. } => Lower::Directories(vec![c"/store/layer2".into(), c"/store/layer1".into()]),
+    });
+    let devices = spec.devices.iter().map(device).collect();
     let host = Host {
         id: "0123456789ab".into(),
         environ: vec![("HOME".into(), "/root".into()), ("PATH".into(), "/usr/bin".into())],
-        program: std::ffi::CString::new(program).unwrap(),
+        programs: vec![std::ffi::CString::new(program).unwrap()],
         hierarchies: if limited { hierarchies(lines.next().unwrap_or("v2")) } else { Vec::new() },
         state: Some(c"/run/nsctl".into()),
+        lower,
+        ground: Ground { devices, ..ground(lines.next().unwrap_or("new")) },
     };
     super::explain(&Plan::new(spec, host).unwrap_or_else(|error| panic!("{text}: {error}")))
 }
@@ -71,5 +102,5 @@ fn golden_plans() {
         assert!(plan == expected, "{} differs; what it is now (make bless accepts it):\n{plan}", golden.display());
         seen += 1;
     }
-    assert!(seen >= 15, "only {seen} plans");
+    assert!(seen >= 34, "only {seen} plans");
 }

@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, Mode};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
+use super::mount::{self, FileSystem};
 use super::{file, mounts};
 
 /// The group above all containers' groups.
@@ -60,8 +61,23 @@ fn version_of(fs: &str) -> Option<Version> {
     }
 }
 
-/// The v2 hierarchy of a system that mounted none, as far as /proc/cgroups tells (name, hierarchy, groups, enabled).
+/// The v2 hierarchy of a system that mounted none.
 fn unmounted() -> Hierarchy {
+    let controllers = controllers_unseen().unwrap_or_else(controllers_of_proc);
+    Hierarchy { version: Version::V2, mount: c"/sys/fs/cgroup".into(), mounted: false, controllers }
+}
+
+/// What the root of the v2 hierarchy says, by way of a mount that is attached nowhere. None: the kernel cannot do that, or this
+/// user may not.
+fn controllers_unseen() -> Option<Vec<String>> {
+    let root = mount::detached(&FileSystem::new(c"cgroup2", "", 0)).ok()?;
+    let text = file::read_text(&root, c"cgroup.controllers").ok()?;
+    Some(text.split_whitespace().map(str::to_string).collect())
+}
+
+/// The same as far as /proc/cgroups tells (name, hierarchy, groups, enabled): kernels without their v1 side (7.x) do not list
+/// memory and cpuset there.
+fn controllers_of_proc() -> Vec<String> {
     let text = file::read_text(CWD, c"/proc/cgroups").unwrap_or_default();
     let enabled = |line: &str| {
         let mut fields = line.split_whitespace();
@@ -69,12 +85,7 @@ fn unmounted() -> Hierarchy {
         // A controller in a v1 hierarchy that is mounted elsewhere is not to be had.
         (hierarchy == "0" && enabled == "1").then(|| name.to_string())
     };
-    Hierarchy {
-        version: Version::V2,
-        mount: c"/sys/fs/cgroup".into(),
-        mounted: false,
-        controllers: text.lines().filter_map(enabled).collect(),
-    }
+    text.lines().filter_map(enabled).collect()
 }
 
 /// mount(2) of the v2 hierarchy, for a system that has none mounted.

@@ -20,16 +20,22 @@ pub(crate) enum Trouble {
     /// Neither ELF nor `#!`.
     NoFormat,
     Directory,
+    /// A device, a FIFO or a socket: nothing that may be opened to look.
+    Special,
     /// No execute bit in the file's mode.
     NotExecutable,
 }
 
 /// Looks at the file that execve refused. None: nothing wrong to be seen from here.
+#[cold]
+#[inline(never)]
 pub(crate) fn trouble(dir: impl AsFd, path: &CStr) -> Option<Trouble> {
     let dir = dir.as_fd();
     let Ok(stat) = rustix::fs::statat(dir, path, AtFlags::empty()) else { return Some(Trouble::Missing) };
-    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        return Some(Trouble::Directory);
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => return Some(Trouble::Directory),
+        FileType::RegularFile => {}
+        _ => return Some(Trouble::Special),
     }
     if stat.st_mode & 0o111 == 0 {
         return Some(Trouble::NotExecutable);
@@ -50,7 +56,35 @@ pub(crate) fn trouble(dir: impl AsFd, path: &CStr) -> Option<Trouble> {
         _ => return Some(Trouble::NoFormat),
     };
     let c_path = CString::new(interpreter.as_bytes()).ok()?;
-    file::open(dir, &c_path).is_err().then_some(Trouble::NoInterpreter(interpreter))
+    rustix::fs::statat(dir, &c_path, AtFlags::empty()).is_err().then_some(Trouble::NoInterpreter(interpreter))
+}
+
+impl Trouble {
+    /// For the way from the process that saw it to the one that says it: a number and a text.
+    pub(crate) fn parts(&self) -> (u8, &str) {
+        match self {
+            Self::Missing => (1, ""),
+            Self::NoInterpreter(path) => (2, path),
+            Self::OtherMachine(name) => (3, name),
+            Self::NoFormat => (4, ""),
+            Self::Directory => (5, ""),
+            Self::Special => (6, ""),
+            Self::NotExecutable => (7, ""),
+        }
+    }
+
+    pub(crate) fn from_parts(number: u8, text: String) -> Option<Self> {
+        Some(match number {
+            1 => Self::Missing,
+            2 => Self::NoInterpreter(text),
+            3 => Self::OtherMachine(text),
+            4 => Self::NoFormat,
+            5 => Self::Directory,
+            6 => Self::Special,
+            7 => Self::NotExecutable,
+            _ => return None,
+        })
+    }
 }
 
 fn shebang(bytes: &[u8]) -> Option<String> {
@@ -68,7 +102,7 @@ fn program_interpreter(bytes: &[u8]) -> Option<String> {
         (number(bytes, 28, 4)?, number(bytes, 42, 2)?, number(bytes, 44, 2)?)
     };
     for index in 0..count {
-        let at = usize::try_from(table + index * entry).ok()?;
+        let at = usize::try_from(table.checked_add(index * entry)?).ok()?;
         if number(bytes, at, 4)? == u64::from(PT_INTERP) {
             let (offset, size) = if wide {
                 (number(bytes, at + 8, 8)?, number(bytes, at + 32, 8)?)

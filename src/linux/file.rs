@@ -14,6 +14,11 @@ pub(crate) fn open(dir: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(dir, path, ALWAYS | OFlags::RDONLY, Mode::empty())
 }
 
+/// A handle (O_PATH) of whatever a path of the host's leads to: nothing of it is read or woken.
+pub(crate) fn handle(path: &CStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(rustix::fs::CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
 /// Opens a directory that is no symbolic link itself.
 pub(crate) fn open_dir(dir: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
     let flags = ALWAYS | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
@@ -23,20 +28,25 @@ pub(crate) fn open_dir(dir: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
 /// The whole file, as far as it can be read.
 pub(crate) fn read(dir: impl AsFd, path: &CStr) -> Result<Vec<u8>, Errno> {
     let fd = open(dir, path)?;
-    let mut bytes = Vec::with_capacity(4096);
+    let mut bytes = Vec::new();
     loop {
-        bytes.reserve(4096);
+        if bytes.capacity() - bytes.len() < 1024 {
+            bytes.reserve(4096);
+        }
         match rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut bytes)) {
-            Ok(0) => return Ok(bytes),
+            Ok(0) => break,
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
     }
+    bytes.shrink_to_fit();
+    Ok(bytes)
 }
 
 /// The whole file as text; bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn read_text(dir: impl AsFd, path: &CStr) -> Result<String, Errno> {
-    read(dir, path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    let bytes = read(dir, path)?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned()))
 }
 
 /// One write into an existing file, as control files of cgroupfs and procfs want it.
@@ -58,7 +68,7 @@ pub(crate) fn replace(dir: impl AsFd, temporary: &CStr, path: &CStr, text: &[u8]
     done
 }
 
-fn write_all(fd: OwnedFd, mut text: &[u8]) -> Result<(), Errno> {
+pub(crate) fn write_all(fd: impl AsFd, mut text: &[u8]) -> Result<(), Errno> {
     while !text.is_empty() {
         match rustix::io::write(&fd, text) {
             Ok(written) => text = &text[written..],

@@ -1,11 +1,11 @@
 //! Whether the kernel can do a thing for this user: by doing it, where that has no effect, not by its version.
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::PidfdFlags;
 
 use super::process::{Process, Spawned};
-use super::{cgroup, file, process, sys};
+use super::{cgroup, file, mount, process, sys};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Answer {
@@ -56,10 +56,36 @@ pub(crate) fn close_range() -> Answer {
     if sys::close_on_exec_from(u32::MAX).is_ok() { Answer::Yes } else { Answer::No }
 }
 
-/// Whether the kernel has this type of file system built in or loaded.
+/// Whether the kernel has this type of file system: built in, loaded, or (where it can be asked for) as a module that loads.
 pub(crate) fn filesystem(name: &str) -> Answer {
+    let c_name = std::ffi::CString::new(name).unwrap_or_default();
+    if rustix::mount::fsopen(&c_name, rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC).is_ok() {
+        return Answer::Yes;
+    }
     let text = file::read_text(CWD, c"/proc/filesystems").unwrap_or_default();
     if text.lines().any(|line| line.split_whitespace().last() == Some(name)) { Answer::Yes } else { Answer::No }
+}
+
+pub(crate) fn mount_calls() -> Answer {
+    if mount::probe().fds { Answer::Yes } else { Answer::No }
+}
+
+pub(crate) fn mount_setattr() -> Answer {
+    if mount::probe().setattr { Answer::Yes } else { Answer::No }
+}
+
+pub(crate) fn openat2() -> Answer {
+    let here = rustix::fs::openat2(CWD, c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH);
+    if here.is_ok() { Answer::Yes } else { Answer::No }
+}
+
+/// Whether files can be block devices: asked by the device that gives them out.
+pub(crate) fn loop_devices() -> Answer {
+    match rustix::fs::openat(CWD, c"/dev/loop-control", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(_) => Answer::Yes,
+        Err(Errno::ACCESS | Errno::PERM) => Answer::Off,
+        Err(_) => Answer::No,
+    }
 }
 
 /// Whether a mounted hierarchy, or the v2 one that could be mounted, has the controller.

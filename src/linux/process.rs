@@ -58,6 +58,17 @@ pub(crate) fn spawn(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawne
     }
 }
 
+/// A number that no small container comes to by counting.
+const ASIDE: i32 = 299;
+
+/// Forks a helper that leaves the next process id to the next child, where the kernel can do that.
+pub(crate) fn spawn_aside(flags: u64) -> Result<Spawned, Errno> {
+    match sys::clone3_numbered(flags, ASIDE) {
+        Ok(side) => Ok(spawned(side, false)),
+        Err(_) => spawn(flags, None),
+    }
+}
+
 fn spawned(side: Cloned, placed: bool) -> Spawned {
     match side {
         Cloned::Child => Spawned::Child { placed },
@@ -88,7 +99,21 @@ impl Process {
 
     /// How it ended, if it did; never blocks.
     pub(crate) fn ended(&self) -> Result<Option<Ended>, Errno> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        self.status(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+    }
+
+    /// Blocks until it has ended.
+    pub(crate) fn wait(&self) -> Result<Ended, Errno> {
+        loop {
+            match self.status(WaitIdOptions::EXITED) {
+                Ok(Some(ended)) => return Ok(ended),
+                Ok(None) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    fn status(&self, options: WaitIdOptions) -> Result<Option<Ended>, Errno> {
         let by_fd = self.pidfd.as_ref().map(|fd| rustix::process::waitid(WaitId::PidFd(fd.as_fd()), options));
         let status = match by_fd {
             // P_PIDFD came with 5.4.

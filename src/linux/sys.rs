@@ -30,6 +30,7 @@ pub(crate) use entry;
 #[cfg(not(test))]
 pub(crate) fn arguments(argc: c_int, argv: *const *const c_char) -> Vec<std::ffi::OsString> {
     use std::os::unix::ffi::OsStringExt;
+    ARGUMENTS.store(argv.cast_mut().cast(), std::sync::atomic::Ordering::Relaxed);
     (0..usize::try_from(argc).unwrap_or(0))
         // SAFETY: the C runtime promises argc valid, NUL-terminated strings at argv.
         .map(|i| unsafe { CStr::from_ptr(*argv.add(i)) })
@@ -51,7 +52,7 @@ mod arena {
         used: AtomicUsize,
     }
 
-    const ARENA: usize = 48 << 10;
+    const ARENA: usize = 64 << 10;
 
     // SAFETY: the program has one thread; `used` is atomic only because a static must be.
     unsafe impl Sync for Arena {}
@@ -152,6 +153,21 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone
     Ok(sides(pid, pidfd))
 }
 
+/// [`clone3`] with the process id, as the PID namespace has it, of our choice (Linux 5.5): the next child still gets the next number.
+pub(crate) fn clone3_numbered(flags: u64, pid: i32) -> Result<Cloned, Errno> {
+    let mut pidfd: c_int = -1;
+    // SAFETY: as in clone3.
+    let mut args: k::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags | u64::from(k::CLONE_PIDFD);
+    args.pidfd = &raw mut pidfd as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.set_tid = &raw const pid as u64;
+    args.set_tid_size = 1;
+    // SAFETY: as in clone3; `pid` outlives the call, too.
+    let made = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<k::clone_args>()) })?;
+    Ok(sides(made, pidfd))
+}
+
 /// clone(2) with the same meaning as [`clone3`] without a cgroup, for kernels before 5.3 and for sandboxes
 /// that answer clone3 with ENOSYS.
 pub(crate) fn clone(flags: u64) -> Result<Cloned, Errno> {
@@ -179,15 +195,16 @@ pub(crate) fn exit(code: u8) -> ! {
 }
 
 /// A NULL-terminated array of C strings, made before the clone for execve(2) after it.
+/// It has room for one more.
 pub(crate) struct StringArray {
     strings: Vec<CString>,
-    pointers: Vec<*const c_char>,
+    pointers: Vec<std::cell::Cell<*const c_char>>,
 }
 
 impl StringArray {
     pub(crate) fn new(strings: Vec<CString>) -> Self {
-        let ends = [std::ptr::null()];
-        let pointers = strings.iter().map(|s| s.as_ptr()).chain(ends).collect();
+        let ends = [std::ptr::null(); 2];
+        let pointers = strings.iter().map(|s| s.as_ptr()).chain(ends).map(std::cell::Cell::new).collect();
         Self { strings, pointers }
     }
 
@@ -196,12 +213,23 @@ impl StringArray {
     }
 }
 
-/// execve(2). Returns only to say why not.
-pub(crate) fn execve(path: &CStr, argv: &StringArray, envp: &StringArray) -> Errno {
-    // SAFETY: both arrays end with NULL and their strings live as long as they do.
+/// execve(2), with one more variable at the end of the environment. Returns only to say why not.
+pub(crate) fn execve(path: &CStr, argv: &StringArray, envp: &StringArray, more: Option<&CStr>) -> Errno {
+    let spare = &envp.pointers[envp.strings.len()];
+    spare.set(more.map_or(std::ptr::null(), CStr::as_ptr));
+    // SAFETY: both arrays end with NULL, and their strings, `more` among them, outlive the call; a Cell is as what is in it.
     let failed =
         unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    spare.set(std::ptr::null());
     check(failed).err().unwrap_or(Errno::NOSYS)
+}
+
+/// Whether the current directory is below the root directory: getcwd(2) marks one that is not with "(unreachable)".
+pub(crate) fn cwd_is_reachable() -> bool {
+    let mut buffer = [0u8; 4096];
+    // SAFETY: the kernel writes at most so many bytes.
+    let length = check(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) });
+    length.is_ok() && buffer[0] == b'/'
 }
 
 /// All signals; bit n-1 is signal n. The C library's own functions would leave its reserved ones out.
@@ -293,6 +321,50 @@ pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(|_| ())
 }
 
+/// The words that the program was started with, after its own name, for [`wipe_words`].
+static ARGUMENTS: std::sync::atomic::AtomicPtr<*mut c_char> = std::sync::atomic::AtomicPtr::new(std::ptr::null_mut());
+
+/// Overwrites our arguments but the first, and our environment. For a process that looks at none of them any more, but whose
+/// /proc/PID/cmdline and environ others look at: everybody sees the one, and undumpable does not keep CAP_PERFMON (since 6.16) or
+/// CAP_SYS_ADMIN from the other.
+pub(crate) fn wipe_words() {
+    unsafe extern "C" {
+        static environ: *const *mut c_char;
+    }
+    let wipe = |mut at: *const *mut c_char| {
+        // SAFETY: a list of the C library's or of the kernel's, which ends with a null pointer; the strings are on the stack that the
+        // kernel made, and writable. There is one thread, and by the contract above no reader.
+        unsafe {
+            while !(*at).is_null() {
+                std::ptr::write_bytes(*at, 0, libc::strlen(*at));
+                at = at.add(1);
+            }
+        }
+    };
+    let arguments = ARGUMENTS.load(std::sync::atomic::Ordering::Relaxed).cast_const();
+    // SAFETY: reads one pointer that the C library set; a program that has arguments has a first one.
+    unsafe {
+        if !environ.is_null() {
+            wipe(environ);
+        }
+        if !arguments.is_null() && !(*arguments).is_null() {
+            wipe(arguments.add(1));
+        }
+    }
+}
+
+/// close_range(2), Linux 5.9. For a process that only executes or exits after that: the owners of what is closed are not told.
+pub(crate) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: by the contract above, nobody uses or closes these descriptors any more.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(|_| ())
+}
+
+/// As [`close_range`], one. EBADF: there is none.
+pub(crate) fn close(fd: i32) {
+    // SAFETY: by the contract above.
+    unsafe { libc::close(fd) };
+}
+
 /// fcntl(F_SETFD, FD_CLOEXEC) on a descriptor number; EBADF where there is none.
 pub(crate) fn close_on_exec(fd: i32) -> Result<(), Errno> {
     // SAFETY: the descriptor is only marked; a wrong number gives EBADF.
@@ -308,16 +380,85 @@ pub(crate) fn is_open(fd: i32) -> bool {
 /// Opens /dev/null where 0, 1 or 2 is closed: otherwise a descriptor of ours would take that number, and what somebody prints
 /// would go there. Without /dev/null (no /dev at all) they stay closed.
 pub(crate) fn open_standard_streams() {
-    for fd in 0..3 {
-        if !is_open(fd) {
+    let mut streams = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: the array is ours and its length is right; with no time to wait it only looks.
+    unsafe { libc::poll(streams.as_mut_ptr(), 3, 0) };
+    for stream in streams {
+        if stream.revents & libc::POLLNVAL != 0 {
             // SAFETY: the path is a C string; the lowest free number, which open takes, is this one.
             unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
         }
     }
 }
 
-/// unshare(CLONE_NEWCGROUP): the current cgroup becomes the root of a new cgroup namespace.
-pub(crate) fn unshare_cgroup() -> Result<(), Errno> {
-    // SAFETY: no memory or descriptor is shared or unshared by this flag.
-    check(unsafe { libc::syscall(libc::SYS_unshare, c_long::from(libc::CLONE_NEWCGROUP)) }).map(|_| ())
+/// unshare(2) of namespaces: CLONE_NEW* bits.
+pub(crate) fn unshare(namespaces: u32) -> Result<(), Errno> {
+    // SAFETY: no memory or descriptor is shared or unshared by these flags.
+    check(unsafe { libc::syscall(libc::SYS_unshare, namespaces as c_long) }).map(|_| ())
+}
+
+/// fsopen(2) of no file system at all: EFAULT where the call is there.
+pub(crate) fn fsopen_nothing() -> Result<(), Errno> {
+    // SAFETY: the kernel checks the pointer before it reads.
+    check(unsafe { libc::syscall(libc::SYS_fsopen, std::ptr::null::<c_char>(), 0) }).map(|_| ())
+}
+
+/// struct mount_attr of mount_setattr(2).
+pub(crate) struct MountAttr<'a> {
+    raw: k::mount_attr,
+    /// Keeps the descriptor that `raw` names open.
+    _userns: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> MountAttr<'a> {
+    /// MOUNT_ATTR_* to set and to clear; MS_* for the propagation or 0; the user namespace for MOUNT_ATTR_IDMAP.
+    pub(crate) fn new(set: u32, clear: u32, propagation: u32, userns: Option<BorrowedFd<'a>>) -> Self {
+        let raw = k::mount_attr {
+            attr_set: set.into(),
+            attr_clr: clear.into(),
+            propagation: propagation.into(),
+            userns_fd: userns.map_or(0, |fd| fd.as_raw_fd() as u64),
+        };
+        Self { raw, _userns: userns }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn cleared(&self) -> u64 {
+        self.raw.attr_clr
+    }
+}
+
+/// mount_setattr(2), Linux 5.12, of the mount whose root `mount` is. `flags` are AT_*.
+pub(crate) fn mount_setattr(mount: impl std::os::fd::AsFd, flags: u32, attr: &MountAttr<'_>) -> Result<(), Errno> {
+    let fd = mount.as_fd().as_raw_fd();
+    let raw = &raw const attr.raw;
+    // SAFETY: the path is a C string, `raw` is a whole structure of the size given.
+    let done =
+        unsafe { libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, raw, size_of::<k::mount_attr>()) };
+    check(done).map(|_| ())
+}
+
+/// An ioctl that takes nothing and answers with a number.
+pub(crate) fn ioctl_number(fd: BorrowedFd<'_>, request: u32) -> Result<u32, Errno> {
+    // SAFETY: only for requests without an argument.
+    check(unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), request as c_long, 0) }).map(|number| number as u32)
+}
+
+/// struct loop_config with a file's descriptor and LO_FLAGS_*; the block size is the kernel's choice.
+pub(crate) fn loop_config(file: u32, flags: u32) -> linux_raw_sys::loop_device::loop_config {
+    // SAFETY: plain integers and arrays of them, for which zero means "not given".
+    let mut config: linux_raw_sys::loop_device::loop_config = unsafe { std::mem::zeroed() };
+    config.fd = file;
+    config.info.lo_flags = flags;
+    config
+}
+
+/// LOOP_CONFIGURE.
+pub(crate) fn configure_loop(
+    device: BorrowedFd<'_>,
+    config: &linux_raw_sys::loop_device::loop_config,
+) -> Result<(), Errno> {
+    let request = linux_raw_sys::loop_device::LOOP_CONFIGURE as c_long;
+    // SAFETY: the kernel reads one such structure.
+    check(unsafe { libc::syscall(libc::SYS_ioctl, device.as_raw_fd(), request, &raw const *config) }).map(|_| ())
 }

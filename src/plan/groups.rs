@@ -134,9 +134,11 @@ mod tests {
         let host = Host {
             id: "0123456789ab".into(),
             environ: vec![],
-            program: c"/bin/true".into(),
+            programs: vec![c"/bin/true".into()],
             hierarchies: vec![],
             state: None,
+            lower: None,
+            ground: crate::plan::Ground::default(),
         };
         let limits = Limits { pids: Some(1), ..Limits::default() };
         let refused = plan(&limits, &host).err().unwrap().to_string();

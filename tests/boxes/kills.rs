@@ -5,14 +5,57 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Failed;
 
 use crate::Case;
+use crate::host::{Scratch, plain};
+use crate::images::images;
 use crate::leaks::Snapshot;
-use crate::nsctl::{must, nsctl, spawn};
+use crate::nsctl::{must, nsctl, shell, spawn};
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("a_killed_nsctl_leaves_nothing_at_100_moments", killed_at_100_moments),
     ("a_killed_nsctl_ends_only_its_own_in_the_hosts_pid_namespace", killed_in_host_pid),
     ("a_killed_nsctl_without_init_leaves_nothing_after_ps", killed_without_init),
 ];
+
+/// With a root of their own.
+pub(crate) const ROOTED: &[(&str, Case)] = &[
+    ("a_killed_nsctl_leaves_nothing_of_a_root", killed_with_root),
+    ("a_killed_nsctl_leaves_nothing_of_an_upper", killed_with_upper),
+    ("a_killed_nsctl_leaves_nothing_of_an_image", killed_with_image),
+];
+
+fn killed_with_root() -> Result<(), Failed> {
+    killed_with("34", &["--rootfs", plain().path(), "--name", "root", "-m", "64m"])
+}
+
+fn killed_with_upper() -> Result<(), Failed> {
+    let scratch = Scratch::new("killed");
+    let up = scratch.path("up");
+    let options = ["--rootfs", plain().path(), "--overlay-upper", &up];
+    killed_with("35", &options)?;
+    let outcome = shell(&options, "echo x > /kept && cat /kept");
+    must(outcome.out == "x\n", "it can be used again", &outcome)
+}
+
+/// Their loop devices are in the snapshot.
+fn killed_with_image() -> Result<(), Failed> {
+    for image in images().values() {
+        killed_with("36", &["--image", image])?;
+    }
+    Ok(())
+}
+
+/// At 100 moments, from before the first step to when the command runs.
+fn killed_with(kind: &str, options: &[&str]) -> Result<(), Failed> {
+    let before = Snapshot::take();
+    for moment in 0..100u64 {
+        let mark = format!("{kind}{moment:03}.5");
+        let child = spawn(&[&["run"], options, &["--", "sleep", &mark]].concat());
+        std::thread::sleep(Duration::from_micros(moment * 150));
+        drop(child);
+        gone(&mark).map_err(|text| format!("moment {moment}: {text}"))?;
+    }
+    settle(&before)
+}
 
 /// Moments from 0 to 5 ms after the start, which is from before the first step to well into the container's life.
 fn killed_at_100_moments() -> Result<(), Failed> {

@@ -13,6 +13,18 @@ pub(crate) const MASKS: &[(&str, &str)] = &[
     ("pidfd", "EPERM"),
 ];
 
+/// What the container's files are made with.
+pub(crate) const TREE_MASKS: &[(&str, &str)] = &[
+    ("openat2", "ENOSYS"),
+    ("openat2", "EPERM"),
+    ("mount_api", "ENOSYS"),
+    ("mount_api", "EPERM"),
+    ("open_tree", "ENOSYS"),
+    ("open_tree", "EPERM"),
+    ("mount_setattr", "ENOSYS"),
+    ("mount_setattr", "EPERM"),
+];
+
 static CURRENT: Mutex<Option<(&str, &str)>> = Mutex::new(None);
 
 pub(crate) fn set(mask: Option<(&'static str, &'static str)>) {
@@ -28,6 +40,25 @@ fn numbers(call: &str) -> Vec<i64> {
         "clone3" => vec![libc::SYS_clone3],
         "close_range" => vec![libc::SYS_close_range],
         "pidfd" => vec![libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal],
+        "openat2" => vec![libc::SYS_openat2],
+        "mount_api" => vec![
+            libc::SYS_fsopen,
+            libc::SYS_fsconfig,
+            libc::SYS_fsmount,
+            libc::SYS_fspick,
+            libc::SYS_open_tree,
+            libc::SYS_move_mount,
+        ],
+        "open_tree" => vec![libc::SYS_open_tree],
+        "mount_setattr" => vec![libc::SYS_mount_setattr],
+        "mounts" => vec![
+            libc::SYS_fsopen,
+            libc::SYS_fsconfig,
+            libc::SYS_fsmount,
+            libc::SYS_open_tree,
+            libc::SYS_move_mount,
+            libc::SYS_mount_setattr,
+        ],
         _ => panic!("no mask for {call}"),
     }
 }

@@ -29,7 +29,7 @@ here=$(dirname "$0")
 # old one: outside of guests they run on a new one.
 masked_kernels=6.1
 # In the other cases, what depends on the root that nsctl was started from. Empty: all tests but the masked ones.
-case_filter=
+case_filter=roots::
 # Words in the names of tests that need limits: bare has no /sys/fs/cgroup to mount the hierarchy on.
 bare_skip='limit cgroups each_others_groups hog'
 

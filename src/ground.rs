@@ -1,0 +1,212 @@
+//! What a container's tree stands on: the root that was asked for, and what this machine offers. All the looking is done here,
+//! before the plan; nothing is changed by it, but that an image may be unpacked into the store.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use linux_raw_sys::general as k;
+use rustix::fs::{AtFlags, CWD, FileType, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::image::{self, Kind, Store};
+use crate::linux::cgroup::{self, Version};
+use crate::linux::mount::{self, FileSystem};
+use crate::linux::{file, text};
+use crate::plan::{CgroupView, DeviceNode, Ground, Lower};
+use crate::spec::{Changes, Defaults, From, Root, Spec};
+
+/// The files below a container's changes, and what an image says about its command.
+pub(crate) struct Found {
+    pub(crate) lower: Lower,
+    pub(crate) defaults: Defaults,
+    /// Keeps an image of the store from being removed.
+    pub(crate) lease: Option<OwnedFd>,
+}
+
+/// Finds the root. `explain`: nothing is unpacked for it.
+pub(crate) fn find(root: &Root, explain: bool) -> Result<Found> {
+    let plain = |lower: Lower| Found { lower, defaults: Defaults::default(), lease: None };
+    let (what, store, max_unpacked) = match &root.from {
+        From::Directory(path) => {
+            directory(path)?;
+            if let Changes::Kept(upper) = &root.changes
+                && same(path, upper)
+            {
+                return Err(Error::new("--overlay-upper is the root itself").hint("--rw writes straight into it"));
+            }
+            return Ok(plain(Lower::Directories(vec![path.clone()])));
+        }
+        From::Image { what, store, max_unpacked } => (what, store, *max_unpacked),
+    };
+    let is = |text: &str| Error::new(format!("--image {} is {text}", what.display()));
+    let found = kind(what)?;
+    let file_system = matches!(found, Some(Kind::FileSystem(_) | Kind::Directory | Kind::Unknown));
+    if explain && image::is_path(what) && !file_system {
+        return Err(Error::new("--explain unpacks nothing, and what the image says is in it")
+            .hint("nsctl image import it, then name it by what nsctl image ls shows"));
+    }
+    match found {
+        Some(Kind::FileSystem(name)) => {
+            let fs = match name {
+                "squashfs" => c"squashfs",
+                "erofs" => c"erofs",
+                _ => c"ext4",
+            };
+            let path = CString::new(what.as_bytes()).map_err(|_| is("no path"))?;
+            return Ok(plain(Lower::File { path, fs }));
+        }
+        Some(Kind::Directory) => return Err(is("a directory, and no OCI layout").hint("if it is a root: --rootfs")),
+        Some(Kind::Unknown) => {
+            return Err(is("of no known kind")
+                .hint("there are squashfs, erofs and ext4 images, OCI layouts, and archives of docker save"));
+        }
+        Some(Kind::Layout | Kind::Archive) | None => {}
+    }
+    // A path's image is unpacked into a store that is made for it; a name is of something that is there.
+    let store = if image::is_path(what) {
+        Store::open(store.as_deref())?
+    } else {
+        Store::open_existing(store.as_deref())?.ok_or_else(|| image::none_of_that_name(what))?
+    };
+    let image = image::get(&store, what, max_unpacked)?;
+    let config = image.config;
+    let defaults = Defaults {
+        env: config.env,
+        entrypoint: config.entrypoint,
+        cmd: config.cmd,
+        user: config.user,
+        working_dir: config.working_dir,
+        stop_signal: config.stop_signal,
+        labels: config.labels.into_iter().collect(),
+    };
+    Ok(Found { lower: Lower::Directories(image.layers), defaults, lease: Some(image.lease) })
+}
+
+/// None: there is no such path; it may be a name of the store.
+fn kind(what: &OsStr) -> Result<Option<Kind>> {
+    match rustix::fs::stat(what) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        _ => image::kind(what).map(Some),
+    }
+}
+
+fn directory(path: &CString) -> Result<()> {
+    let shown = path.to_string_lossy();
+    let stat = rustix::fs::statat(CWD, path, AtFlags::empty()).map_err(|errno| {
+        Error::os(format!("open --rootfs {shown}"), errno).hint("the container's root is to be there")
+    })?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory if image::kind(std::ffi::OsStr::from_bytes(path.to_bytes()))? == Kind::Layout => {
+            Err(Error::new(format!("--rootfs {shown} is an OCI image layout")).hint(format!("--image {shown}")))
+        }
+        FileType::Directory => Ok(()),
+        FileType::RegularFile | FileType::BlockDevice => {
+            Err(Error::new(format!("--rootfs {shown} is a file")).hint(format!("if it is an image: --image {shown}")))
+        }
+        _ => Err(Error::new(format!("--rootfs {shown} is no directory"))),
+    }
+}
+
+fn same(one: &CString, other: &CString) -> bool {
+    let number =
+        |path: &CString| rustix::fs::statat(CWD, path, AtFlags::empty()).map(|stat| (stat.st_dev, stat.st_ino));
+    number(one).is_ok_and(|one| number(other) == Ok(one))
+}
+
+/// What the machine offers to this container.
+pub(crate) fn look(spec: &Spec) -> Result<Ground> {
+    let mut ground = Ground::default();
+    if spec.root.is_none() && spec.mounts.is_empty() && spec.shm_size.is_none() && spec.sysctls.is_empty() {
+        return Ok(ground);
+    }
+    ground.api = mount::probe();
+    if spec.root.is_none() {
+        return Ok(ground);
+    }
+    ground.overlay = mount::has_overlay(ground.api);
+    ground.cgroups = cgroups();
+    ground.terminal = terminal();
+    ground.resolv = file::read(CWD, c"/etc/resolv.conf").unwrap_or_default();
+    ground.throttled_cpus = throttled_cpus();
+    ground.devices = spec.devices.iter().map(device).collect::<Result<_>>()?;
+    Ok(ground)
+}
+
+fn device(asked: &crate::spec::Device) -> Result<DeviceNode> {
+    let shown = asked.source.to_string_lossy();
+    let stat = rustix::fs::statat(CWD, &asked.source, AtFlags::empty())
+        .map_err(|errno| Error::os(format!("open --device {shown}"), errno))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice | FileType::BlockDevice => Ok(DeviceNode {
+            name: asked.name.clone(),
+            mode: stat.st_mode,
+            number: stat.st_rdev,
+            owner: [stat.st_uid, stat.st_gid],
+        }),
+        FileType::Directory => {
+            Err(Error::new(format!("--device {shown} is a directory")).hint("name each device in it"))
+        }
+        _ => Err(Error::new(format!("--device {shown} is no device")).hint("for files there is --volume")),
+    }
+}
+
+/// What is to be seen on /sys/fs/cgroup: the one tree of v2, or as the host has it a directory for each.
+fn cgroups() -> Vec<CgroupView> {
+    let attr = k::MOUNT_ATTR_RDONLY | k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV | k::MOUNT_ATTR_NOEXEC;
+    let unified = |name: CString| CgroupView { name, fs: FileSystem::new(c"cgroup2", "", attr) };
+    let magic = rustix::fs::statfs(c"/sys/fs/cgroup").map(|fs| fs.f_type as u32);
+    match magic {
+        Ok(k::CGROUP2_SUPER_MAGIC) => return vec![unified(CString::default())],
+        // Nothing is mounted there, or there is no such directory: nobody uses cgroups here.
+        Ok(k::SYSFS_MAGIC) | Err(_) => return Vec::new(),
+        Ok(_) => {}
+    }
+    let mut views = Vec::new();
+    for hierarchy in cgroup::hierarchies().unwrap_or_default().into_iter().filter(|hierarchy| hierarchy.mounted) {
+        let Some(name) = hierarchy.mount.to_bytes().strip_prefix(b"/sys/fs/cgroup/") else { continue };
+        let Ok(name) = CString::new(name) else { continue };
+        match hierarchy.version {
+            Version::V2 => views.push(unified(name)),
+            Version::V1 => {
+                let flags = ["rw", "ro", "xattr", "none"];
+                let own =
+                    |option: &&String| !flags.contains(&option.as_str()) && !option.starts_with("release_agent");
+                let options: Vec<&str> = hierarchy.controllers.iter().filter(own).map(String::as_str).collect();
+                // A named hierarchy has no controllers, and says so.
+                let none = if options.iter().all(|option| option.starts_with("name=")) { "none," } else { "" };
+                let options = format!("{none}{}", options.join(","));
+                views.push(CgroupView { name, fs: FileSystem::new(c"cgroup", &options, attr) });
+            }
+        }
+    }
+    views
+}
+
+/// The terminal on standard input, by the path that it has on the host; only if that still leads to it.
+fn terminal() -> Option<CString> {
+    let input = rustix::stdio::stdin();
+    if !rustix::termios::isatty(input) {
+        return None;
+    }
+    let path = rustix::fs::readlinkat(CWD, text::fd_path(input).as_c_str(), Vec::new()).ok()?;
+    let there = rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let here = rustix::fs::fstat(input).ok()?;
+    // Every devpts has the same device numbers.
+    let same = (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino);
+    (same && FileType::from_raw_mode(there.st_mode) == FileType::CharacterDevice).then_some(path)
+}
+
+/// One more than the highest processor that has such a directory; one that is off has none at the moment.
+fn throttled_cpus() -> u32 {
+    let has = |path: String| {
+        rustix::fs::openat(CWD, path.as_str(), OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty()).is_ok()
+    };
+    let throttles = |cpu: u32| has(format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle"));
+    if !throttles(0) {
+        return 0;
+    }
+    let exists = |cpu: &u32| has(format!("/sys/devices/system/cpu/cpu{cpu}"));
+    (0..4096).take_while(exists).filter(|cpu| throttles(*cpu)).last().map_or(0, |last| last + 1)
+}

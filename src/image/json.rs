@@ -1,0 +1,82 @@
+//! JSON documents, looked into by key. Of each value only its type is checked here; what is missing or null is empty. One
+//! parser for all documents is a third of the code of one for each.
+
+use std::collections::BTreeMap;
+
+use miniserde::json::{self, Number, Value};
+
+use crate::error::{Error, Result};
+
+/// The most that a document may have, in bytes.
+pub(super) const MOST: u64 = 4 << 20;
+
+pub(super) fn parse(what: &str, text: &[u8]) -> Result<Value> {
+    let text = std::str::from_utf8(text).ok().and_then(|text| json::from_str(text).ok());
+    text.ok_or_else(|| Error::new(format!("{what} is not JSON")))
+}
+
+/// The value of a key in an object; None also for null.
+pub(super) fn get<'a>(value: &'a Value, key: &str) -> Result<Option<&'a Value>> {
+    match value {
+        Value::Object(object) => Ok(object.get(key).filter(|value| !matches!(value, Value::Null))),
+        _ => Err(wrong(key, "in an object")),
+    }
+}
+
+pub(super) fn text(value: &Value, key: &str) -> Result<String> {
+    match get(value, key)? {
+        None => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(wrong(key, "a string")),
+    }
+}
+
+pub(super) fn number(value: &Value, key: &str) -> Result<u64> {
+    match get(value, key)? {
+        Some(Value::Number(Number::U64(number))) => Ok(*number),
+        _ => Err(wrong(key, "a number from 0 on")),
+    }
+}
+
+pub(super) fn list<'a>(value: &'a Value, key: &str) -> Result<&'a [Value]> {
+    match get(value, key)? {
+        None => Ok(&[]),
+        Some(Value::Array(list)) => Ok(list),
+        Some(_) => Err(wrong(key, "a list")),
+    }
+}
+
+pub(super) fn texts(value: &Value, key: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for one in list(value, key)? {
+        match one {
+            Value::String(text) => found.push(text.clone()),
+            _ => return Err(wrong(key, "a list of strings")),
+        }
+    }
+    Ok(found)
+}
+
+/// The keys of an object that stands for a set, as {"80/tcp": {}}.
+pub(super) fn keys(value: &Value, key: &str) -> Result<Vec<String>> {
+    match get(value, key)? {
+        None => Ok(Vec::new()),
+        Some(Value::Object(object)) => Ok(object.keys().cloned().collect()),
+        Some(_) => Err(wrong(key, "an object")),
+    }
+}
+
+pub(super) fn map(value: &Value, key: &str) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    if let Some(inner) = get(value, key)? {
+        for name in keys(value, key)? {
+            let text = text(inner, &name)?;
+            found.insert(name, text);
+        }
+    }
+    Ok(found)
+}
+
+fn wrong(key: &str, what: &str) -> Error {
+    Error::new(format!("{} is not {what}", super::fault::shown(key.as_bytes())))
+}

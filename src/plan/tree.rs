@@ -1,0 +1,346 @@
+//! The files that the container sees: the root, what is mounted below it, and the way in. The order is the order of the steps.
+
+use std::ffi::{CStr, CString};
+
+use linux_raw_sys::general as k;
+
+use super::{Host, Op};
+use crate::error::{Error, Result};
+use crate::linux::mount::{Change, FileSystem};
+use crate::spec::{self, Changes, Spec, What};
+
+mod defaults;
+
+/// Whose directory a path is relative to. What is mounted on /proc, /sys and /dev is reached by the descriptor that came of
+/// mounting it, so that nobody who can write to the root leads us elsewhere by renaming.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Base {
+    Root,
+    Proc,
+    Sys,
+    Dev,
+    /// /sys/fs/cgroup, where that is a directory for several hierarchies.
+    Cgroup,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) base: Base,
+    pub(crate) path: CString,
+    /// No symbolic link on the way: an image must not choose where the kernel's own file systems go.
+    pub(crate) strict: bool,
+    /// What is missing is made.
+    pub(crate) make: bool,
+}
+
+impl Place {
+    fn new(base: Base, path: &CStr, strict: bool) -> Self {
+        Self { base, path: path.into(), strict, make: true }
+    }
+
+    /// As it is seen inside.
+    pub(crate) fn shown(&self) -> String {
+        let top = match self.base {
+            Base::Root => "",
+            Base::Proc => "/proc",
+            Base::Sys => "/sys",
+            Base::Dev => "/dev",
+            Base::Cgroup => "/sys/fs/cgroup",
+        };
+        format!("{top}/{}", self.path.to_string_lossy().trim_start_matches('/'))
+    }
+}
+
+/// One thing in the tree. Numbers are indexes of sources in the order in which they were opened.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Mount {
+    /// `keep`: what is done below it later goes by its descriptor. `optional`: a kernel may lack it.
+    Fs {
+        fs: FileSystem,
+        at: Place,
+        keep: Option<Base>,
+        optional: bool,
+    },
+    /// `cloned`: the source is a mount of its own already.
+    Bind {
+        source: usize,
+        cloned: bool,
+        recursive: bool,
+        map: Option<usize>,
+        change: Change,
+        spread: Change,
+        at: Place,
+    },
+    Overlay {
+        lowers: Vec<usize>,
+        upper: Option<[usize; 2]>,
+        change: Change,
+        at: Place,
+    },
+    /// Made unreadable, if it is there.
+    Mask(Place),
+    /// Made read-only, if it is there.
+    ReadOnly(Place),
+    /// A device, in /dev.
+    Node {
+        name: CString,
+        mode: u32,
+        device: u64,
+        owner: [u32; 2],
+    },
+    Link {
+        name: CString,
+        target: CString,
+    },
+    /// A file with this text, where there is none or an empty one.
+    Text {
+        at: Place,
+        name: CString,
+        text: Vec<u8>,
+        read_only: bool,
+    },
+    Sysctl {
+        path: CString,
+        value: CString,
+    },
+    /// The root itself.
+    ReadOnlyRoot,
+}
+
+/// Where the lowest files come from.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Lower {
+    /// Directories, the first on top.
+    Directories(Vec<CString>),
+    /// A file with a file system of this type in it.
+    File { path: CString, fs: &'static CStr },
+}
+
+/// A cgroup hierarchy to be seen below /sys/fs/cgroup; the name is empty for the only one.
+#[derive(Debug, PartialEq)]
+pub(crate) struct CgroupView {
+    pub(crate) name: CString,
+    pub(crate) fs: FileSystem,
+}
+
+const QUIET: u32 = k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV | k::MOUNT_ATTR_NOEXEC;
+
+/// The steps, being written down.
+pub(super) struct Steps<'a> {
+    spec: &'a Spec,
+    host: &'a Host,
+    /// What has to be opened while the host's tree is still there.
+    sources: Vec<CString>,
+    /// What the supervisor makes for them.
+    before_clone: Vec<Op>,
+    /// What is done with them while their mounts are still shared.
+    kept: Vec<Op>,
+    ops: Vec<Op>,
+}
+
+/// The steps of the tree, apart by when they are due.
+pub(super) struct Tree {
+    /// The supervisor's.
+    pub(super) before_clone: Vec<Op>,
+    /// The container's first: sources, and making mounts private.
+    pub(super) sources: Vec<Op>,
+    pub(super) tree: Vec<Op>,
+}
+
+pub(super) fn plan(spec: &Spec, host: &Host, own_groups: bool) -> Result<Tree> {
+    let mut steps =
+        Steps { spec, host, sources: Vec::new(), before_clone: Vec::new(), kept: Vec::new(), ops: Vec::new() };
+    if let Some(root) = &spec.root {
+        steps.ops.reserve(64 + spec.mounts.len() + host.ground.cgroups.len() + host.ground.throttled_cpus as usize);
+        steps.root(root)?;
+        steps.kernel_tables();
+        steps.devices();
+        if !own_groups {
+            steps.ops.extend(cgroup_views(spec, host).into_iter().map(Op::Mount));
+        }
+        steps.texts();
+    } else if !spec.mounts.is_empty() || spec.shm_size.is_some() || !spec.sysctls.is_empty() {
+        steps.ops.push(Op::HostTree { stage: needs_stage(spec, host) });
+        if let Some(size) = spec.shm_size {
+            steps.shm(size, Base::Root, c"dev/shm");
+        }
+    }
+    steps.asked_for()?;
+    steps.sysctls();
+    if let Some(root) = &spec.root {
+        steps.protect();
+        if root.read_only && !steps.no_overlay(root) {
+            steps.put(Mount::ReadOnlyRoot);
+        }
+        steps.ops.push(Op::Enter);
+        steps.ops.push(Op::DropCapabilities);
+    } else if !steps.ops.is_empty() {
+        steps.ops.push(Op::LeaveStage { stage: needs_stage(spec, host) });
+    }
+    Ok(steps.finish())
+}
+
+/// Without a root of its own: mount(2) needs a place to work on, also for an overlay of many layers.
+fn needs_stage(spec: &Spec, host: &Host) -> bool {
+    !host.ground.api.fds || spec.mounts.iter().any(|mount| matches!(mount.what, What::Overlay { .. }))
+}
+
+/// What shows the container's cgroups. With groups of its own the command mounts them itself, when it is in them.
+pub(super) fn cgroup_views(spec: &Spec, host: &Host) -> Vec<Mount> {
+    if spec.root.is_none() {
+        return Vec::new();
+    }
+    let views = &host.ground.cgroups;
+    let several = views.iter().any(|view| !view.name.is_empty());
+    let top = || Place::new(Base::Root, c"sys/fs/cgroup", true);
+    let mut mounts = Vec::new();
+    if several {
+        let fs = FileSystem::new(c"tmpfs", "mode=755,size=64k", QUIET);
+        mounts.push(Mount::Fs { fs, at: top(), keep: Some(Base::Cgroup), optional: true });
+    }
+    for view in views {
+        let at = if several { Place::new(Base::Cgroup, &view.name, true) } else { top() };
+        mounts.push(Mount::Fs { fs: view.fs.clone(), at, keep: None, optional: true });
+    }
+    mounts
+}
+
+impl Steps<'_> {
+    fn put(&mut self, mount: Mount) {
+        self.ops.push(Op::Mount(mount));
+    }
+
+    /// The number of a source.
+    fn source(&mut self, path: &CStr) -> usize {
+        self.sources.push(path.into());
+        self.sources.len() - 1
+    }
+
+    fn no_overlay(&self, root: &spec::Root) -> bool {
+        matches!(root.changes, Changes::Memory { .. }) && !self.host.ground.overlay
+    }
+
+    fn root(&mut self, root: &spec::Root) -> Result<()> {
+        let ground = &self.host.ground;
+        self.ops.extend([Op::ProcOfHost, Op::NewParent]);
+        let size = match root.changes {
+            Changes::Memory { size: Some(bytes), .. } => bytes.to_string(),
+            _ => "25%".into(),
+        };
+        self.ops.push(Op::Stage(FileSystem::new(c"tmpfs", &format!("mode=755,size={size}"), QUIET)));
+        let lowers = match &self.host.lower {
+            // An image without layers: nothing is beneath the changes.
+            Some(Lower::Directories(paths)) if paths.is_empty() => Lowers::Image,
+            Some(Lower::Directories(paths)) => {
+                let paths = paths.clone();
+                Lowers::Sources(paths.iter().map(|path| self.source(path)).collect())
+            }
+            Some(Lower::File { path, fs }) => {
+                let source = self.source(&path.clone());
+                self.ops.push(Op::MountImage { source, fs });
+                Lowers::Image
+            }
+            None => Lowers::Sources(Vec::new()),
+        };
+        let attr = k::MOUNT_ATTR_NODEV;
+        match &root.changes {
+            Changes::Direct => self.ops.push(Op::BindRoot { lowers, attr }),
+            Changes::Memory { asked, .. } if !ground.overlay => {
+                if *asked || matches!(&lowers, Lowers::Sources(sources) if sources.len() != 1) {
+                    return Err(no_overlayfs());
+                }
+                // Nothing is made in the directory, not even a mount point.
+                self.ops.push(Op::BindRoot { lowers, attr: attr | k::MOUNT_ATTR_RDONLY });
+            }
+            Changes::Memory { .. } => self.ops.push(Op::OverlayRoot { lowers, upper: None, attr }),
+            Changes::Kept(_) if !ground.overlay => return Err(no_overlayfs()),
+            Changes::Kept(dir) => {
+                let work = CString::new([dir.to_bytes(), b".work"].concat()).unwrap_or_default();
+                self.before_clone.push(Op::MakeUpper { upper: dir.clone(), work: work.clone() });
+                let upper = Some([self.source(dir), self.source(&work)]);
+                self.ops.push(Op::OverlayRoot { lowers, upper, attr });
+            }
+        }
+        Ok(())
+    }
+
+    /// `--volume`, `--mount` and `--tmpfs`.
+    fn asked_for(&mut self) -> Result<()> {
+        let own_root = self.spec.root.is_some();
+        for mount in &self.spec.mounts {
+            let at = Place { base: Base::Root, path: mount.target.clone(), strict: false, make: own_root };
+            let (change, spread) = (mount.change, mount.spread);
+            let planned = match &mount.what {
+                What::Bind { source, recursive, idmap } => {
+                    let source = self.source(source);
+                    let api = self.host.ground.api;
+                    if api.fds {
+                        self.kept.push(Op::CloneSource { source, recursive: *recursive });
+                    } else if spread.propagation != libc::MS_PRIVATE as u32 {
+                        return Err(Error::new(format!(
+                            "{}: this kernel cannot take a mount's propagation along",
+                            mount.option
+                        ))
+                        .hint("it takes open_tree(2), Linux 5.2; leave shared and slave out"));
+                    }
+                    if idmap.is_some() && !(api.fds && api.setattr) {
+                        return Err(Error::new(format!("{}: this kernel cannot map a mount's owners", mount.option))
+                            .hint("idmap takes open_tree(2) and mount_setattr(2), Linux 5.12"));
+                    }
+                    let map = idmap.clone().map(|map| self.map(map));
+                    Mount::Bind { source, cloned: api.fds, recursive: *recursive, map, change, spread, at }
+                }
+                What::Fs { fs, options } => {
+                    let name = if *fs == "cgroup" { "cgroup2" } else { fs };
+                    let name = CString::new(name).unwrap_or_default();
+                    let fs = FileSystem::new(&name, options, change.set);
+                    Mount::Fs { fs, at, keep: None, optional: false }
+                }
+                What::Overlay { lowers, upper } => {
+                    let lowers = lowers.iter().map(|path| self.source(path)).collect();
+                    let upper = upper.as_ref().map(|[upper, work]| [self.source(upper), self.source(work)]);
+                    Mount::Overlay { lowers, upper, change, at }
+                }
+            };
+            self.put(planned);
+        }
+        Ok(())
+    }
+
+    /// The number of a user namespace that has this map.
+    fn map(&mut self, map: spec::IdMap) -> usize {
+        let number = self.before_clone.iter().filter(|op| matches!(op, Op::MakeIdMap(_))).count();
+        self.before_clone.push(Op::MakeIdMap(map));
+        number
+    }
+
+    fn sysctls(&mut self) {
+        for (path, value) in &self.spec.sysctls {
+            self.ops.push(Op::Mount(Mount::Sysctl { path: path.clone(), value: value.clone() }));
+        }
+    }
+
+    fn finish(self) -> Tree {
+        let mut sources: Vec<Op> = self.sources.into_iter().map(|path| Op::OpenSource { path }).collect();
+        sources.extend(self.kept);
+        if self.spec.root.is_some() {
+            sources.push(Op::TopOfMounts);
+        }
+        Tree { before_clone: self.before_clone, sources, tree: self.ops }
+    }
+}
+
+/// What the root stands on.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Lowers {
+    /// Sources, the first on top.
+    Sources(Vec<usize>),
+    /// What [`Op::MountImage`] mounted, or without that an empty directory.
+    Image,
+}
+
+fn no_overlayfs() -> Error {
+    Error::new("this kernel has no overlayfs, and without it the changes have nowhere to go").hint(
+        "CONFIG_OVERLAY_FS, or modprobe overlay; --rw writes into the directory itself, --read-only does without",
+    )
+}

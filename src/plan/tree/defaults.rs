@@ -1,0 +1,140 @@
+//! What every container with a root of its own finds in it: the kernel's tables, devices, and a few texts.
+
+use std::ffi::{CStr, CString};
+
+use linux_raw_sys::general as k;
+
+use super::{Base, Mount, Place, QUIET, Steps};
+use crate::linux::mount::{Change, FileSystem};
+use crate::plan::Op;
+use crate::spec::Namespace;
+
+/// The size of /dev/shm that docker gives.
+const SHM_SIZE: u64 = 64 << 20;
+
+/// Hidden, as OCI engines do by default (moby's and containerd's lists): what tells about the whole machine or its hardware.
+const MASKED: &[(Base, &CStr)] = &[
+    (Base::Proc, c"acpi"),
+    (Base::Proc, c"asound"),
+    (Base::Proc, c"interrupts"),
+    (Base::Proc, c"kcore"),
+    (Base::Proc, c"keys"),
+    (Base::Proc, c"latency_stats"),
+    (Base::Proc, c"sched_debug"),
+    (Base::Proc, c"scsi"),
+    (Base::Proc, c"timer_list"),
+    (Base::Proc, c"timer_stats"),
+    (Base::Sys, c"firmware"),
+    (Base::Sys, c"devices/virtual/powercap"),
+];
+
+/// Of the whole machine, and not the container's to change.
+const READ_ONLY: &[&CStr] = &[c"bus", c"fs", c"irq", c"sys", c"sysrq-trigger"];
+
+/// Name, mode, major, minor (Documentation/admin-guide/devices.txt).
+const DEVICES: &[(&CStr, u32, u32, u32)] = &[
+    (c"null", 0o666, 1, 3),
+    (c"zero", 0o666, 1, 5),
+    (c"full", 0o666, 1, 7),
+    (c"random", 0o666, 1, 8),
+    (c"urandom", 0o666, 1, 9),
+    (c"tty", 0o666, 5, 0),
+];
+
+impl Steps<'_> {
+    /// /proc and /sys.
+    pub(super) fn kernel_tables(&mut self) {
+        let proc = FileSystem::new(c"proc", "", QUIET);
+        let at = Place::new(Base::Root, c"proc", true);
+        self.put(Mount::Fs { fs: proc, at, keep: Some(Base::Proc), optional: false });
+        let sys = FileSystem::new(c"sysfs", "", QUIET | k::MOUNT_ATTR_RDONLY);
+        let at = Place::new(Base::Root, c"sys", true);
+        self.put(Mount::Fs { fs: sys, at, keep: Some(Base::Sys), optional: false });
+    }
+
+    /// /dev, on a tmpfs of our own: nothing in it is the image's.
+    pub(super) fn devices(&mut self) {
+        let fs = FileSystem::new(c"tmpfs", "mode=755,size=64k", k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_STRICTATIME);
+        let at = Place::new(Base::Root, c"dev", true);
+        self.put(Mount::Fs { fs, at, keep: Some(Base::Dev), optional: false });
+        for (name, mode, major, minor) in DEVICES {
+            let device = rustix::fs::makedev(*major, *minor);
+            self.put(Mount::Node { name: (*name).into(), mode: *mode, device, owner: [0, 0] });
+        }
+        for device in &self.host.ground.devices {
+            let (name, mode, owner) = (device.name.clone(), device.mode, device.owner);
+            self.ops.push(Op::Mount(Mount::Node { name, mode, device: device.number, owner }));
+        }
+        for (name, target) in [
+            (c"fd", c"/proc/self/fd"),
+            (c"stdin", c"/proc/self/fd/0"),
+            (c"stdout", c"/proc/self/fd/1"),
+            (c"stderr", c"/proc/self/fd/2"),
+            (c"ptmx", c"pts/ptmx"),
+        ] {
+            self.put(Mount::Link { name: name.into(), target: target.into() });
+        }
+        let pts = FileSystem::new(
+            c"devpts",
+            "newinstance,ptmxmode=0666,mode=0620,gid=5",
+            k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NOEXEC,
+        );
+        let in_dev = |path: &CStr| Place::new(Base::Dev, path, true);
+        self.put(Mount::Fs { fs: pts, at: in_dev(c"pts"), keep: None, optional: false });
+        self.shm(self.spec.shm_size.unwrap_or(SHM_SIZE), Base::Dev, c"shm");
+        let mqueue = FileSystem::new(c"mqueue", "", QUIET);
+        self.put(Mount::Fs { fs: mqueue, at: in_dev(c"mqueue"), keep: None, optional: true });
+        if let Some(tty) = self.host.ground.terminal.clone() {
+            let source = self.source(&tty);
+            let at = in_dev(c"console");
+            let (change, spread) = (Change::default(), Change::default());
+            self.put(Mount::Bind { source, cloned: false, recursive: false, map: None, change, spread, at });
+        }
+    }
+
+    /// The memory that processes share is the namespace's, or with the host's IPC namespace the host's.
+    pub(super) fn shm(&mut self, size: u64, base: Base, path: &CStr) {
+        let at = Place { make: base == Base::Dev, ..Place::new(base, path, base == Base::Dev) };
+        if self.spec.namespaces.ipc == Namespace::Host && self.spec.shm_size.is_none() {
+            let source = self.source(c"/dev/shm");
+            let (change, spread) = (Change { set: QUIET, ..Change::default() }, Change::default());
+            return self.put(Mount::Bind { source, cloned: false, recursive: false, map: None, change, spread, at });
+        }
+        let fs = FileSystem::new(c"tmpfs", &format!("mode=1777,size={size}"), QUIET);
+        self.put(Mount::Fs { fs, at, keep: None, optional: false });
+    }
+
+    /// What a root needs to know of the machine, where it does not say itself.
+    pub(super) fn texts(&mut self) {
+        let name = self.spec.hostname.as_deref().map_or("localhost".into(), |name| name.to_string_lossy());
+        let hosts = format!(
+            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n127.0.1.1\t{name}\n"
+        );
+        let read_only = self.spec.root.as_ref().is_some_and(|root| root.read_only);
+        let resolv = self.host.ground.resolv.clone();
+        for (path, name, text) in [
+            (c"etc/hosts", c"hosts", hosts.into_bytes()),
+            (c"etc/hostname", c"hostname", format!("{name}\n").into_bytes()),
+            (c"etc/resolv.conf", c"resolv.conf", resolv),
+        ] {
+            let at = Place::new(Base::Root, path, false);
+            self.put(Mount::Text { at, name: name.into(), text, read_only });
+        }
+    }
+
+    /// The parts of /proc and /sys that are the machine's.
+    pub(super) fn protect(&mut self) {
+        let place = |base: Base, path: &CStr| Place { make: false, ..Place::new(base, path, true) };
+        for path in READ_ONLY {
+            self.put(Mount::ReadOnly(place(Base::Proc, path)));
+        }
+        for (base, path) in MASKED {
+            self.put(Mount::Mask(place(*base, path)));
+        }
+        // A side channel to what else the processor does, one directory each (moby's GHSA-6fw5-f8r9-fgfm).
+        for cpu in 0..self.host.ground.throttled_cpus {
+            let path = format!("devices/system/cpu/cpu{cpu}/thermal_throttle");
+            self.put(Mount::Mask(place(Base::Sys, &CString::new(path).unwrap_or_default())));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `--user` on a root whose files about users are hostile.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use libtest_mimic::Failed;
+
+use super::{Canary, each_way, inside};
+use crate::nsctl::{Outcome, Running, binary, must, outcome, state};
+use crate::root::{Root, busybox};
+
+const IDS: &str = "grep -e ^Uid -e ^Gid /proc/self/status | cut -f 2,4";
+
+/// User and group as they are inside, or the error's first words.
+fn ids(outcome: &Outcome) -> String {
+    match outcome.code {
+        0 => outcome.out.replace(['\n', '\t'], " ").trim().to_string(),
+        125 => "refused".into(),
+        other => format!("exit {other}"),
+    }
+}
+
+pub(super) fn forms() -> Result<(), Failed> {
+    let passwd = "4294967297:x:0:0::/:\n1:x:0:0::/:\n0000001000:x:0:0::/:\nwrapped:x:4294967296:0::/:\nhuge:x:18446744073709551616:0::/:\n\
+                  minus:x:-1:0::/:\nplus:x:+0:+0::/:\nspace:x: 0: 0::/:\nhex:x:0x0:0::/:\nnone:x:::::\nmost:x:4294967295:4294967295::/:\n\
+                  bad-group:x:7:4294967296::/:\nroot:x:5:6:no root:/:\nroot:x:0:0:root:/root:\nuser:x:1000:1001::/:\n12ab:x:12:13::/:\n:x:0:0::/:\n";
+    let group = "2:x:0:\n4294967298:x:0:\nwheel:x:4294967296:user\nmany:x:2000:user\nbad:x:-0:\nroot:x:9:\n";
+    let table = [
+        ("0", "0 0 0 0"),
+        ("00", "0 0 0 0"),
+        // A number is the user of that number: the first line that has it says its group.
+        ("1", "1 1 0 0"),
+        ("1:2", "1 1 2 2"),
+        ("1000", "1000 1000 1001 1001"),
+        ("0000001000", "1000 1000 1001 1001"),
+        ("4294967294", "4294967294 4294967294 0 0"),
+        ("4294967295", "refused"),
+        ("4294967296", "refused"),
+        ("4294967297", "refused"),
+        ("18446744073709551616", "refused"),
+        ("1:4294967298", "refused"),
+        ("user:4294967295", "refused"),
+        ("-1", "refused"),
+        ("+0", "refused"),
+        (" 0", "refused"),
+        ("0x0", "refused"),
+        ("", "refused"),
+        (":", "refused"),
+        (":0", "refused"),
+        ("0:", "refused"),
+        ("0:0:0", "refused"),
+        ("../root", "refused"),
+        ("root\n", "refused"),
+        ("wrapped", "refused"),
+        ("huge", "refused"),
+        ("minus", "refused"),
+        ("plus", "refused"),
+        ("space", "refused"),
+        ("hex", "refused"),
+        ("none", "refused"),
+        ("most", "refused"),
+        ("bad-group", "refused"),
+        ("nobody-here", "refused"),
+        ("root", "5 5 6 6"),
+        ("user", "1000 1000 1001 1001"),
+        ("user:many", "1000 1000 2000 2000"),
+        ("user:7", "1000 1000 7 7"),
+        ("user:wheel", "refused"),
+        ("user:bad", "refused"),
+        ("user:root", "1000 1000 9 9"),
+        ("12ab", "12 12 13 13"),
+    ];
+    each_way(|| {
+        let root = Root::plain("users").file("etc/passwd", passwd).file("etc/group", group);
+        for (form, wanted) in table {
+            let outcome = inside(&root, &[&format!("--user={form}")], IDS);
+            must(ids(&outcome) == wanted, &format!("--user '{form}' is {wanted}, not {}", ids(&outcome)), &outcome)?;
+        }
+        Ok(())
+    })
+}
+
+/// Files that have no end, block, or are not files. Each must be answered, and soon.
+pub(super) fn files() -> Result<(), Failed> {
+    let canary = Canary::new("users");
+    let secret = format!("{}/passwd", canary.path());
+    let root = Root::plain("user-files");
+    for (kind, by_name) in [
+        ("fifo", "refused"),
+        ("socket", "refused"),
+        ("device", "refused"),
+        ("directory", "refused"),
+        ("missing", "refused"),
+        ("link to the host", "refused"),
+        ("link up to the host", "refused"),
+        ("link to a descriptor", "refused"),
+        ("link to itself", "refused"),
+        ("link to a device", "refused"),
+        ("link inside", "1000 1000 1000 1000"),
+        ("sparse", "refused"),
+        ("one line", "refused"),
+    ] {
+        for name in ["passwd", "group"] {
+            let place = root.at("etc").join(name);
+            let line = if name == "passwd" { "user:x:1000:1000::/:\n" } else { "user:x:1000:\n" };
+            let _ = fs::remove_file(&place);
+            let _ = fs::remove_dir(&place);
+            let path = std::ffi::CString::new(place.to_str().unwrap()).unwrap();
+            let node = |mode: u32, device: u64| {
+                // SAFETY: the path lives through the call.
+                let made = unsafe { libc::mknod(path.as_ptr(), mode | 0o666, device) };
+                assert_eq!(made, 0, "mknod: {}", std::io::Error::last_os_error());
+            };
+            match kind {
+                "fifo" => node(libc::S_IFIFO, 0),
+                "socket" => node(libc::S_IFSOCK, 0),
+                "device" => node(libc::S_IFCHR, libc::makedev(1, 5)),
+                "directory" => fs::create_dir(&place)?,
+                "missing" => {}
+                "link to the host" => symlink(&secret, &place)?,
+                "link up to the host" => symlink(format!("{}/passwd", canary.relative()), &place)?,
+                "link to a descriptor" => symlink("/proc/self/fd/0", &place)?,
+                "link to itself" => symlink(name, &place)?,
+                "link to a device" => symlink("/dev/zero", &place)?,
+                "link inside" => {
+                    fs::write(root.at(&format!("honest-{name}")), line)?;
+                    symlink(format!("../honest-{name}"), &place)?;
+                }
+                "sparse" => fs::File::create(&place)?.set_len(1 << 40)?,
+                _ => fs::write(&place, vec![b'x'; 4 << 20])?,
+            }
+        }
+        for (user, wanted) in [("user", by_name), ("root:user", "refused"), ("7:8", "7 7 8 8"), ("7", "7 7 0 0")] {
+            // The sparse and endless are told, and not taken for empty.
+            let told = kind == "sparse" && user.starts_with('7');
+            let outcome = in_time(&root, user)?;
+            let right = ids(&outcome) == wanted || told && outcome.code == 125;
+            must(right, &format!("{kind}: --user {user} is {wanted}, not {}", ids(&outcome)), &outcome)?;
+            canary.unseen(&outcome)?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends what hangs.
+fn in_time(root: &Root, user: &str) -> Result<Outcome, Failed> {
+    let mut command = Command::new(busybox());
+    command.args([
+        "timeout",
+        "-s",
+        "KILL",
+        "20",
+        &binary(),
+        "run",
+        "--rootfs",
+        root.path(),
+        "-u",
+        user,
+        "--",
+        "/bin/sh",
+        "-c",
+        IDS,
+    ]);
+    command.env("NSCTL_ROOT", state()).stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    Ok(outcome(Running::start(&mut command)))
+}

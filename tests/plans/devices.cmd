@@ -1,0 +1,1 @@
+nsctl run --rootfs /srv/box --device /dev/fuse --device /dev/ttyUSB0:/dev/modem --shm-size 1m --tmpfs /tmp:mode=1777,exec --net private --sysctl net.ipv4.ip_forward=1 --sysctl kernel.shmmax=1048576 sh

@@ -1,0 +1,1 @@
+nsctl run --group-add 27 sh

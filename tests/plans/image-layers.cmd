@@ -1,0 +1,1 @@
+nsctl run --image box sh

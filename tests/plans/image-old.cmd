@@ -1,0 +1,2 @@
+nsctl run --image /srv/box.squashfs --overlay-upper /srv/changes sh
+old

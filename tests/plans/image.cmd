@@ -1,0 +1,1 @@
+nsctl run --image /srv/box.squashfs --overlay-size 16m sh

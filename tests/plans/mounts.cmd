@@ -1,0 +1,1 @@
+nsctl run --rootfs /srv/box --mount type=bind,src=/srv/data,dst=/data,ro,bind-propagation=rshared --mount type=tmpfs,dst=/scratch,tmpfs-size=1m,tmpfs-mode=1777 --mount type=overlay,dst=/app,lowerdir=/srv/b:/srv/a,upperdir=/srv/u,workdir=/srv/w --mount type=devpts,dst=/pts --mount type=cgroup,dst=/cgroup sh

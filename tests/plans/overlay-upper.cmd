@@ -1,0 +1,1 @@
+nsctl run --rootfs /srv/box --overlay-upper /srv/changes sh

@@ -1,0 +1,2 @@
+nsctl run --rootfs /srv/box sh
+bare

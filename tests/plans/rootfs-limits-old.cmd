@@ -1,0 +1,3 @@
+nsctl run --rootfs /srv/box -m 64m sh
+v1
+old

@@ -1,0 +1,1 @@
+nsctl run --rootfs /srv/box --rw sh

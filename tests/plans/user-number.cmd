@@ -1,0 +1,1 @@
+nsctl run -u 1000 sh

@@ -1,0 +1,2 @@
+nsctl run -v /srv/data:/mnt:ro --tmpfs /tmp:size=1m sh
+old

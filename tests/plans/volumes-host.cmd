@@ -1,0 +1,1 @@
+nsctl run -v /srv/data:/mnt:ro,noexec --tmpfs /tmp sh

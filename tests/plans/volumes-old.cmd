@@ -1,0 +1,2 @@
+nsctl run --rootfs /srv/box -v /srv/data:/data:ro sh
+old
