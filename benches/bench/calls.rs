@@ -2,6 +2,7 @@
 
 use crate::contenders::{Contender, complaint, fill};
 use crate::kit::{Kit, find};
+use crate::rooted;
 use crate::sys::Argv;
 use crate::table::Table;
 use std::collections::BTreeMap;
@@ -60,25 +61,33 @@ pub(crate) fn table(kit: &Kit) -> Table {
     let mut table = Table::new("System calls by process", &["program", "process", "calls", "which"]).left(&[1, 3]);
     let target = kit.path("true");
     let floor = kit.ours("floor");
-    for (contender, roles) in [
+    let plain = [
         (Contender::new("floor --reaper", &floor, &["--reaper", &target]), ["outer", "PID 1", "payload"].as_slice()),
         (Contender::new("nsctl run", &kit.nsctl, &["run", "--", &target]), &["supervisor", "init", "payload"]),
         (
             Contender::new("nsctl run --no-init", &kit.nsctl, &["run", "--no-init", "--", &target]),
             &["supervisor", "payload"],
         ),
-    ] {
-        if let Some(why) = &contender.out {
-            table.out(&contender.name, why);
-            continue;
-        }
-        match traces(kit, &contender) {
-            Ok(traces) => rows(&mut table, &contender.name, roles, &traces),
-            Err(why) => table.out(&contender.name, &why),
-        }
+    ];
+    plain.iter().for_each(|(contender, roles)| traced(kit, &mut table, contender, roles));
+    match rooted::namespace(kit) {
+        Ok(_mounts) => rooted::with_roles(kit).iter().for_each(|(contender, roles)| {
+            traced(kit, &mut table, contender, roles);
+        }),
+        Err(why) => table.out("with a root", &why),
     }
     table.note("the payload's calls are those of nsctl's child up to execve, execve itself, and its own exit");
     table
+}
+
+fn traced(kit: &Kit, table: &mut Table, contender: &Contender, roles: &[&str]) {
+    if let Some(why) = &contender.out {
+        return table.out(&contender.name, why);
+    }
+    match traces(kit, contender) {
+        Ok(traces) => rows(table, &contender.name, roles, &traces),
+        Err(why) => table.out(&contender.name, &why),
+    }
 }
 
 fn rows(table: &mut Table, name: &str, roles: &[&str], traces: &[Trace]) {

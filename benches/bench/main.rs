@@ -1,7 +1,7 @@
 //! `make bench`: nsctl beside a floor program and its peers, all interleaved in one run.
 //!
 //! It prints times and never judges them: on a shared machine only the ratio to the floor of the same
-//! run means anything. Sections, each one table: start, limits, memory, orphans, added, parallel, calls.
+//! run means anything. Sections, each one table: start, rooted, limits, memory, orphans, added, parallel, calls.
 //!
 //! The road: options → kit (temporary directory, C programs) → sections → tables.
 
@@ -12,6 +12,7 @@ mod oci;
 mod parallel;
 mod proc;
 mod reaper;
+mod rooted;
 mod start;
 #[allow(unsafe_code)] // the only file with unsafe
 mod sys;
@@ -28,11 +29,11 @@ usage: bench [--runs N] [--quick] [--markdown] [--only SECTION,...]
   --runs N     rounds of the start tables (300)
   --quick      30 rounds, and shorter other sections
   --markdown   tables for the README
-  --only LIST  of start,limits,memory,orphans,added,parallel,calls
+  --only LIST  of start,rooted,limits,memory,orphans,added,parallel,calls
 environment: NSCTL, the binary to measure (target/x86_64-unknown-linux-musl/release/nsctl); CC (cc)
 ";
 
-const SECTIONS: [&str; 7] = ["start", "limits", "memory", "orphans", "added", "parallel", "calls"];
+const SECTIONS: [&str; 8] = ["start", "rooted", "limits", "memory", "orphans", "added", "parallel", "calls"];
 
 struct Options {
     runs: usize,
@@ -105,6 +106,7 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Option<Options>, String>
 fn run(section: &str, kit: &Kit, options: &Options) -> Table {
     match section {
         "start" => start::table(kit, options.runs),
+        "rooted" => rooted::table(kit, options.runs),
         "limits" => start::limits_table(kit, options.runs),
         "memory" => reaper::memory_table(kit),
         "orphans" => reaper::orphans_table(kit, options.quick),

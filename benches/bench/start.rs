@@ -87,7 +87,7 @@ pub(crate) fn limits_table(kit: &Kit, rounds: usize) -> Table {
     figures(kit, &title, &contenders, rounds, "floor, no limits")
 }
 
-fn figures(kit: &Kit, title: &str, all: &[Contender], rounds: usize, base: &str) -> Table {
+pub(crate) fn figures(kit: &Kit, title: &str, all: &[Contender], rounds: usize, base: &str) -> Table {
     let mut table = Table::new(
         title,
         &["program", "runs", "min", "median", "p99", "× min", "× median", "calls", "peak KiB", "size"],

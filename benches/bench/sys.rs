@@ -137,6 +137,46 @@ pub(crate) fn kill(pid: i32) {
     unsafe { libc::kill(pid, libc::SIGKILL) };
 }
 
+/// A mount namespace of this process's own, as long as it lives.
+pub(crate) struct PrivateMounts {
+    before: File,
+}
+
+impl PrivateMounts {
+    /// The same mounts, but for /sys/fs/cgroup, which is a cgroup2 alone.
+    pub(crate) fn with_cgroup2() -> io::Result<PrivateMounts> {
+        let before = File::open("/proc/self/ns/mnt")?;
+        // SAFETY: no memory is involved; this process has one thread.
+        minus_one(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+        // From here on dropping it leads back.
+        let mounts = PrivateMounts { before };
+        let (slash, groups, fs) = (c"/".as_ptr(), c"/sys/fs/cgroup".as_ptr(), c"cgroup2".as_ptr());
+        // SAFETY: each argument is a string constant or NULL where mount(2) allows it.
+        minus_one(unsafe {
+            libc::mount(ptr::null(), slash, ptr::null(), libc::MS_REC | libc::MS_PRIVATE, ptr::null())
+        })?;
+        // SAFETY: as above. EINVAL: nothing is mounted there.
+        unsafe { libc::umount2(groups, libc::MNT_DETACH) };
+        // SAFETY: as above.
+        minus_one(unsafe { libc::mount(fs, groups, fs, 0, ptr::null()) })?;
+        Ok(mounts)
+    }
+}
+
+impl Drop for PrivateMounts {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is open; this process has one thread.
+        if let Err(e) = minus_one(unsafe { libc::setns(self.before.as_raw_fd(), libc::CLONE_NEWNS) }) {
+            // what follows would be measured in another place than it says
+            panic!("back to the host's mounts: {e}");
+        }
+    }
+}
+
+fn minus_one(answer: i32) -> io::Result<()> {
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note_signal(_: libc::c_int) {
