@@ -131,7 +131,7 @@ fn have(programs: &[&str]) -> bool {
             }
         }
     }
-    println!("skipped: {needed:?} are not there");
+    crate::host::skip(&format!("{needed:?} are not there"));
     false
 }
 
@@ -143,7 +143,7 @@ fn have_gnu() -> bool {
         .status();
     let there = find.is_ok_and(|status| status.success()) && std::env::var_os("NSCTL_QEMU").is_none();
     if !there {
-        println!("skipped: it needs GNU find and its like, on a whole machine");
+        crate::host::skip("it needs GNU find and its like, on a whole machine");
     }
     there
 }

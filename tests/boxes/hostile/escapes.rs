@@ -57,6 +57,7 @@ pub(super) fn no_init() -> Result<(), Failed> {
 /// an initramfs that is the host's root itself. It is the price of CAP_SYS_ADMIN where the calls are missing.
 pub(super) fn masked() -> Result<(), Failed> {
     if std::env::var_os("NSCTL_QEMU").is_some() {
+        println!("skipped: what a guest's root stands on is the host's");
         return Ok(());
     }
     crate::masked::set(Some(("mounts", "ENOSYS")));
@@ -85,7 +86,10 @@ impl Drop for NoUserNamespaces {
 /// Without user namespaces nothing is locked: on an initramfs before Linux 7.0 a root inside that unmounts its root and joins its mount
 /// namespace anew sees the host's files. Nobody else does, and nowhere else.
 pub(super) fn boundary() -> Result<(), Failed> {
-    let Ok(case) = std::env::var("NSCTL_QEMU_CASE") else { return Ok(()) };
+    let Ok(case) = std::env::var("NSCTL_QEMU_CASE") else {
+        println!("skipped: the setting is the whole machine's; guests try it");
+        return Ok(());
+    };
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let major: u32 = release.split('.').next().and_then(|text| text.parse().ok()).ok_or("no version")?;
     let open = case == "initramfs" && major < 7;
