@@ -19,9 +19,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use linux_raw_sys::general as k;
 use rustix::fs::CWD;
 use rustix::io::{DupFlags, Errno};
-use rustix::mount::{MountFlags, OpenTreeFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, OpenTreeFlags};
 
-use crate::linux::mount::{FileSystem, Maker};
+use crate::linux::mount::{Change, FileSystem, Maker};
 use crate::linux::process::{Ended, Process, Spawned};
 use crate::linux::{file, process, sys};
 
@@ -73,7 +73,10 @@ pub(super) fn make(maker: &Maker, pair: Option<Pair>) -> Result<OwnedFd, Errno> 
         return file::handle(c"/..");
     }
     let attr = k::MOUNT_ATTR_RDONLY | k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV | k::MOUNT_ATTR_NOEXEC;
-    maker.over_slash(&FileSystem::new(c"tmpfs", "size=4k,mode=755", attr))
+    let cover = maker.over_slash(&FileSystem::new(c"tmpfs", "size=4k,mode=755", attr))?;
+    // A recursive bind of "/" is one of the host's files: without this and what stands on it.
+    maker.set(cover.as_fd(), Change { propagation: MountPropagationFlags::UNBINDABLE.bits(), ..Change::default() })?;
+    Ok(cover)
 }
 
 /// Slips the pair beneath the container's root, which is the root directory and alone in its mount namespace, and stays it. It is
