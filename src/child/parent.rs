@@ -75,7 +75,8 @@ pub(super) fn make(maker: &Maker, pair: Option<Pair>) -> Result<OwnedFd, Errno> 
     let attr = k::MOUNT_ATTR_RDONLY | k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV | k::MOUNT_ATTR_NOEXEC;
     let cover = maker.over_slash(&FileSystem::new(c"tmpfs", "size=4k,mode=755", attr))?;
     // A recursive bind of "/" is one of the host's files: without this and what stands on it.
-    maker.set(cover.as_fd(), Change { propagation: MountPropagationFlags::UNBINDABLE.bits(), ..Change::default() })?;
+    maker
+        .set(cover.as_fd(), Change { propagation: MountPropagationFlags::UNBINDABLE.bits(), ..Change::default() })?;
     Ok(cover)
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod mounts;
 pub(crate) mod path;
 pub(crate) mod probe;
 pub(crate) mod process;
+pub(crate) mod socket;
 pub(crate) mod text;
 pub(crate) mod tree;
 pub(crate) mod upper;

@@ -1,7 +1,7 @@
-//! The only `unsafe` of the crate: the system calls that rustix does not have, and the C entry point.
+//! The only `unsafe` of the crate, with its modules: the system calls that rustix does not have, and the C entry point.
 //! A wrapper here is one system call plus our one policy (close-on-exec, one signal set, no flags that
-//! nobody uses). What calls after a clone must neither allocate nor touch a lock: every function of this
-//! file keeps to that, but for [`StringArray::new`] and [`arguments`].
+//! nobody uses). What calls after a clone must neither allocate nor touch a lock: every function here
+//! keeps to that, but for [`StringArray::new`] and [`arguments`].
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -10,6 +10,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use libc::{c_char, c_int, c_long};
 use linux_raw_sys::general as k;
 use rustix::io::Errno;
+
+mod signals;
+pub(crate) use signals::*;
 
 /// Defines the C `main` that calls `$start` with the arguments and returns its exit code. Rust's own
 /// start-up is left out: it would ignore SIGPIPE for the payload, install signal handlers and an alternate
@@ -230,88 +233,6 @@ pub(crate) fn cwd_is_reachable() -> bool {
     // SAFETY: the kernel writes at most so many bytes.
     let length = check(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) });
     length.is_ok() && buffer[0] == b'/'
-}
-
-/// All signals; bit n-1 is signal n. The C library's own functions would leave its reserved ones out.
-pub(crate) const ALL_SIGNALS: u64 = !0;
-
-/// rt_sigprocmask(2): blocks exactly `set`, returns what was blocked before.
-pub(crate) fn block_exactly(set: u64) -> Result<u64, Errno> {
-    let mut old = 0u64;
-    // SAFETY: both sets are 8 bytes, as said in the last argument.
-    let r = unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set, &raw mut old, size_of::<u64>())
-    };
-    check(r).map(|_| old)
-}
-
-/// A signal that was taken from the queue.
-#[derive(Clone, Copy)]
-pub(crate) struct Taken {
-    pub(crate) signal: i32,
-    /// `si_code`: SI_USER (0) and below from a process, above 0 from the kernel.
-    pub(crate) code: i32,
-    /// The sender as seen from here; 0 for the kernel and for senders outside of this PID namespace.
-    pub(crate) sender: i32,
-}
-
-/// rt_sigtimedwait(2): waits for a blocked signal and takes it.
-pub(crate) fn take_signal() -> Taken {
-    loop {
-        if let Some(taken) = take_signal_within(None) {
-            return taken;
-        }
-    }
-}
-
-/// The same, but None after this many milliseconds at the latest (or when a stop and continue interrupted it).
-pub(crate) fn take_signal_within(milliseconds: Option<u16>) -> Option<Taken> {
-    // SAFETY: siginfo_t is plain data; zero is a valid value of it.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let set = ALL_SIGNALS;
-    // The kernel's own old timespec, of two words on every architecture that has this call; the C library's may be wider.
-    let time: [c_long; 2] = [0, c_long::from(milliseconds.unwrap_or(0)) * 1_000_000];
-    let timeout = if milliseconds.is_some() { (&raw const time).cast() } else { std::ptr::null::<c_long>() };
-    // SAFETY: set and info are valid for the call, the set is 8 bytes long.
-    let r =
-        unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set, &raw mut info, timeout, size_of::<u64>()) };
-    // EINTR and EAGAIN (no signal in time) are the only errors.
-    let signal = check(r).ok()?;
-    // SAFETY: si_pid is meaningful for process-sent signals and SIGCHLD, and plain bytes for others.
-    let sender = unsafe { info.si_pid() };
-    Some(Taken { signal: signal as i32, code: info.si_code, sender })
-}
-
-/// Sets SIGCHLD's disposition to default, or to ignored again; says whether it was ignored. A parent that
-/// ignores SIGCHLD hands that on through execve, and then no child of ours could be waited for.
-pub(crate) fn ignore_sigchld(ignore: bool) -> bool {
-    // SAFETY: sigaction is plain data; handler constants need no code of ours.
-    unsafe {
-        let mut new: libc::sigaction = std::mem::zeroed();
-        let mut old: libc::sigaction = std::mem::zeroed();
-        new.sa_sigaction = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
-        libc::sigaction(libc::SIGCHLD, &raw const new, &raw mut old);
-        old.sa_sigaction == libc::SIG_IGN
-    }
-}
-
-/// kill(2) with every target it knows: -1 is everyone whom we may signal.
-pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
-    // SAFETY: no memory is involved.
-    check(unsafe { libc::syscall(libc::SYS_kill, c_long::from(pid), c_long::from(signal)) }).map(|_| ())
-}
-
-/// pidfd_send_signal(2), Linux 5.1, for any signal number.
-pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
-    let none = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: a null siginfo means "as kill(2) would fill it".
-    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) }).map(|_| ())
-}
-
-/// prctl(PR_SET_PDEATHSIG): the signal that this process gets when its parent ends.
-pub(crate) fn signal_when_parent_ends(signal: i32) -> Result<(), Errno> {
-    // SAFETY: no memory is involved.
-    check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(|_| ())
 }
 
 /// close_range(2) with CLOSE_RANGE_CLOEXEC, Linux 5.11: marks every descriptor from `first` on.
