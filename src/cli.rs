@@ -9,9 +9,11 @@ use crate::error::{Error, Result};
 
 mod help;
 mod image;
+mod listing;
 mod run;
 pub(crate) use help::{VERSION, text as help};
 pub(crate) use image::Image;
+pub(crate) use listing::Listing;
 
 /// Options before the verb, and the verb.
 pub(crate) struct Invocation {
@@ -86,9 +88,7 @@ pub(crate) struct Simple {
 
 #[derive(Default)]
 pub(crate) struct Ps {
-    pub(crate) json: bool,
-    pub(crate) quiet: bool,
-    pub(crate) no_trunc: bool,
+    pub(crate) listing: Listing,
 }
 
 #[derive(Default)]
@@ -153,17 +153,15 @@ fn ps(parser: &mut Parser) -> Result<Command> {
     let mut ps = Ps::default();
     while let Some(arg) = parser.next().map_err(wrong)? {
         match arg {
-            Arg::Long("format") => ps.json = choice(parser, "--format", ["table", "json"])? == 1,
-            Arg::Long("json") => ps.json = true,
-            Arg::Long("quiet") | Arg::Short('q') => ps.quiet = true,
-            Arg::Long("no-trunc") => ps.no_trunc = true,
+            Arg::Long("format") => ps.listing.format(parser)?,
+            Arg::Long("json") => ps.listing.json()?,
+            Arg::Long("quiet") | Arg::Short('q') => ps.listing.quiet = true,
+            Arg::Long("no-trunc") => ps.listing.no_trunc = true,
             Arg::Long("help") => return Ok(Command::Help("ps")),
             other => return Err(unexpected(other, "ps")),
         }
     }
-    if ps.json && ps.quiet {
-        return Err(Error::new("nsctl ps: --quiet and --format json contradict each other"));
-    }
+    ps.listing = ps.listing.checked("ps")?;
     Ok(Command::Ps(ps))
 }
 

@@ -118,7 +118,7 @@ without taking them; --verbose prints them as they are taken.
 ";
 
 const PS: &str = "\
-nsctl ps [-q] [--no-trunc] [--format table|json]
+nsctl ps [-q] [--no-trunc] [--format table|json|COLUMN,...]
 
 Lists the running containers of this user. A container whose nsctl was killed is not listed; what such a one
 left behind is cleared away.
@@ -126,11 +126,13 @@ left behind is cleared away.
   -q, --quiet            ids only
   --no-trunc             the whole command line
   --format table|json    json is an array of objects; --json is short for it
+  --format COLUMN,...    these columns, a tab between them, without a head: id, name, pid, age, state, command,
+                         created, labels
 ";
 
 const IMAGE: &str = "\
 nsctl image import [--name NAME] [--max-unpacked SIZE] PATH[:TAG]
-nsctl image ls [-q] [--no-trunc] [--format table|json]
+nsctl image ls [-q] [--no-trunc] [--format table|json|COLUMN,...]
 nsctl image rm [-f] IMAGE...
 nsctl image inspect IMAGE
 
@@ -143,6 +145,7 @@ machine's. import prints the image's id and verifies all digests. IMAGE is a nam
   -q, --quiet           ls: ids only
   --no-trunc            ls: the whole ids
   --format table|json   ls: json is an array of objects
+  --format COLUMN,...   ls: these columns, a tab between them, without a head: id, name, layers, size, imported
   -f, --force           rm: an image with several names by its id, too; one that is not there is no error
   --store DIR           default: $NSCTL_STORE; else /var/lib/nsctl, for users $XDG_DATA_HOME/nsctl or
                         ~/.local/share/nsctl

@@ -4,12 +4,12 @@ use std::ffi::OsString;
 
 use lexopt::{Arg, Parser};
 
-use super::{Command, choice, once, text, unexpected, wrong};
+use super::{Command, Listing, once, text, unexpected, wrong};
 use crate::error::{Error, Result};
 
 pub(crate) enum Image {
     Import { what: OsString, name: Option<String>, store: Option<OsString>, max_unpacked: Option<String> },
-    Ls { quiet: bool, no_trunc: bool, json: bool, store: Option<OsString> },
+    Ls { listing: Listing, store: Option<OsString> },
     Rm { force: bool, images: Vec<OsString>, store: Option<OsString> },
     Inspect { image: OsString, store: Option<OsString> },
 }
@@ -20,9 +20,7 @@ struct Typed {
     name: Option<String>,
     store: Option<OsString>,
     max_unpacked: Option<String>,
-    quiet: bool,
-    no_trunc: bool,
-    json: bool,
+    listing: Listing,
     force: bool,
     words: Vec<OsString>,
 }
@@ -50,9 +48,9 @@ pub(super) fn image(parser: &mut Parser) -> Result<Command> {
             (_, Arg::Long("store")) => once(&mut typed.store, "--store", parser.value().map_err(wrong)?)?,
             ("import", Arg::Long("name")) => once(&mut typed.name, "--name", text(parser)?)?,
             ("import", Arg::Long("max-unpacked")) => once(&mut typed.max_unpacked, "--max-unpacked", text(parser)?)?,
-            ("ls", Arg::Long("quiet") | Arg::Short('q')) => typed.quiet = true,
-            ("ls", Arg::Long("no-trunc")) => typed.no_trunc = true,
-            ("ls", Arg::Long("format")) => typed.json = choice(parser, "--format", ["table", "json"])? == 1,
+            ("ls", Arg::Long("quiet") | Arg::Short('q')) => typed.listing.quiet = true,
+            ("ls", Arg::Long("no-trunc")) => typed.listing.no_trunc = true,
+            ("ls", Arg::Long("format")) => typed.listing.format(parser)?,
             ("rm", Arg::Long("force") | Arg::Short('f')) => typed.force = true,
             ("import" | "rm" | "inspect", Arg::Value(word)) => typed.words.push(word),
             (_, other) => return Err(unexpected(other, "image")),
@@ -62,7 +60,7 @@ pub(super) fn image(parser: &mut Parser) -> Result<Command> {
 }
 
 fn meaning(verb: &str, typed: Typed) -> Result<Image> {
-    let Typed { name, store, max_unpacked, quiet, no_trunc, json, force, mut words } = typed;
+    let Typed { name, store, max_unpacked, listing, force, mut words } = typed;
     let mut one = |what: &str| match (words.pop(), words.is_empty()) {
         (Some(word), true) => Ok(word),
         (None, _) => Err(Error::new(format!("nsctl image {verb}: no {what} was given"))),
@@ -73,7 +71,6 @@ fn meaning(verb: &str, typed: Typed) -> Result<Image> {
         "inspect" => Ok(Image::Inspect { image: one("image")?, store }),
         "rm" if words.is_empty() => Err(Error::new("nsctl image rm: no image was given")),
         "rm" => Ok(Image::Rm { force, images: words, store }),
-        _ if json && quiet => Err(Error::new("nsctl image ls: --quiet and --format json contradict each other")),
-        _ => Ok(Image::Ls { quiet, no_trunc, json, store }),
+        _ => Ok(Image::Ls { listing: listing.checked("image ls")?, store }),
     }
 }

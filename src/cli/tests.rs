@@ -51,7 +51,7 @@ fn what_is_wrong_is_said() {
     assert_eq!(refusal("run --memroy 1 true"), "nsctl run: invalid option '--memroy' (see nsctl run --help)");
     assert_eq!(refusal("run -m 1m -m 2m true"), "--memory was given twice");
     assert_eq!(refusal("ps extra"), "nsctl ps: unexpected argument \"extra\" (see nsctl ps --help)");
-    assert_eq!(refusal("ps --format xml"), "--format xml is unknown (it is table or json)");
+    assert_eq!(refusal("ps --json --format table"), "--format was given twice");
     assert!(refusal("ps -q --json").contains("contradict"));
     assert!(refusal("check --json --kconfig").contains("contradict"));
     assert!(refusal("help nothing").contains("no help on nothing"));

@@ -6,6 +6,7 @@ use miniserde::{Serialize, json};
 
 use crate::cli;
 use crate::commands::print;
+use crate::commands::table::{self, Column, Kind, column};
 use crate::error::{Error, Result};
 use crate::image::{self, Config, Part, Record, Store};
 use crate::linux::clock;
@@ -33,6 +34,14 @@ struct Inspected {
     layers: Vec<Part>,
 }
 
+const COLUMNS: &[Column] = &[
+    column("ID", Kind::Id),
+    column("NAME", Kind::Left),
+    column("LAYERS", Kind::Right),
+    column("SIZE", Kind::Right),
+    column("IMPORTED", Kind::Left),
+];
+
 pub(crate) fn image(typed: cli::Image) -> Result<u8> {
     match typed {
         cli::Image::Import { what, name, store, max_unpacked } => {
@@ -41,17 +50,15 @@ pub(crate) fn image(typed: cli::Image) -> Result<u8> {
             let image = image::import(&store, &what, name.as_deref(), max)?;
             print(&format!("{}\n", image.id))?;
         }
-        cli::Image::Ls { quiet, no_trunc, json, store } => {
+        cli::Image::Ls { listing, store } => {
+            let form = table::form("image ls", &listing, COLUMNS)?;
             let rows: Vec<Row> = match Store::open_existing(store.as_deref())? {
                 Some(store) => store.records()?.into_iter().map(row).collect(),
                 None => Vec::new(),
             };
-            print(&if json {
-                json::to_string(&rows) + "\n"
-            } else if quiet {
-                rows.iter().map(|row| format!("{}\n", shortened(&row.id, no_trunc))).collect()
-            } else {
-                table(&rows, no_trunc)
+            print(&match form.is_json() {
+                true => json::to_string(&rows) + "\n",
+                false => form.text(COLUMNS, rows.into_iter().map(cells).collect()),
             })?;
         }
         cli::Image::Rm { force, images, store } => {
@@ -113,22 +120,9 @@ fn row(record: Record) -> Row {
     }
 }
 
-/// Twelve digits of an id, as docker shows them, or all.
-fn shortened(id: &str, whole: bool) -> &str {
-    if whole { id } else { id.get(..12).unwrap_or(id) }
-}
-
-fn table(rows: &[Row], whole: bool) -> String {
-    let name = |row: &Row| if row.names.is_empty() { "-".to_string() } else { row.names.join(",") };
-    let width = rows.iter().map(|row| name(row).len()).chain([4]).max().unwrap_or(4);
-    let id_width = if whole { 64 } else { 12 };
-    let mut text = format!("{:<id_width$}  {:<width$}  {:>6}  {:>9}  IMPORTED\n", "ID", "NAME", "LAYERS", "SIZE");
-    for row in rows {
-        let id = shortened(&row.id, whole);
-        let (name, size, time) = (name(row), mebibytes(row.size), clock::rfc3339(row.created));
-        text += &format!("{id:<id_width$}  {name:<width$}  {:>6}  {size:>9}  {time}\n", row.layers);
-    }
-    text
+fn cells(row: Row) -> Vec<String> {
+    let (size, time) = (mebibytes(row.size), clock::rfc3339(row.created));
+    vec![row.id, row.names.join(","), row.layers.to_string(), size, time]
 }
 
 fn mebibytes(bytes: u64) -> String {
@@ -144,7 +138,7 @@ mod tests {
     fn rows() {
         let row =
             Row { id: "0123456789abcdef".into(), names: vec!["a:1".into()], created: 0, size: 3 << 19, layers: 2 };
-        let text = table(&[row], false);
-        assert!(text.ends_with("0123456789ab  a:1        2    1.5 MiB  1970-01-01T00:00:00Z\n"), "{text}");
+        let imported = "1970-01-01T00:00:00Z";
+        assert_eq!(cells(row), ["0123456789abcdef", "a:1", "2", "1.5 MiB", imported]);
     }
 }

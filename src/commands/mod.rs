@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod image;
 pub(crate) mod ps;
 pub(crate) mod run;
+pub(crate) mod table;
 
 use crate::error::{Error, Result};
 

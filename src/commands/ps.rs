@@ -6,6 +6,7 @@ use miniserde::{Serialize, json};
 
 use crate::cli;
 use crate::commands::print;
+use crate::commands::table::{self, Column, Kind, column};
 use crate::error::{Error, Result};
 use crate::linux::clock;
 use crate::state::{self, Record, State};
@@ -26,8 +27,20 @@ struct Row {
     stop_signal: Option<i32>,
 }
 
+const COLUMNS: &[Column] = &[
+    column("ID", Kind::Left),
+    column("NAME", Kind::Left),
+    column("PID", Kind::Right),
+    column("AGE", Kind::Right),
+    column("STATE", Kind::Left),
+    column("COMMAND", Kind::Cut(40)),
+    column("CREATED", Kind::Hidden),
+    column("LABELS", Kind::Hidden),
+];
+
 #[inline(never)]
 pub(crate) fn ps(typed: &cli::Ps) -> Result<u8> {
+    let form = table::form("ps", &typed.listing, COLUMNS)?;
     let mut records = Vec::new();
     for place in state::places() {
         match State::open(&place) {
@@ -40,13 +53,10 @@ pub(crate) fn ps(typed: &cli::Ps) -> Result<u8> {
     }
     let now = clock::epoch_seconds();
     let rows: Vec<Row> = records.into_iter().map(|record| row(record, now)).collect();
-    if typed.json {
-        print(&(json::to_string(&rows) + "\n"))?;
-    } else if typed.quiet {
-        print(&rows.iter().map(|row| format!("{}\n", row.id)).collect::<String>())?;
-    } else {
-        print(&table(&rows, typed.no_trunc))?;
-    }
+    print(&match form.is_json() {
+        true => json::to_string(&rows) + "\n",
+        false => form.text(COLUMNS, rows.into_iter().map(cells).collect()),
+    })?;
     Ok(0)
 }
 
@@ -64,30 +74,18 @@ fn row(record: Record, now: u64) -> Row {
     }
 }
 
-fn table(rows: &[Row], whole: bool) -> String {
-    let width = rows.iter().map(|row| row.name.len()).chain([4]).max().unwrap_or(4);
-    let mut text = format!("{:<12}  {:<width$}  {:>7}  {:>8}  {:<7}  COMMAND\n", "ID", "NAME", "PID", "AGE", "STATE");
-    for row in rows {
-        let name = if row.name.is_empty() { "-" } else { &row.name };
-        let command = shown(&row.command.join(" "), whole);
-        text += &format!(
-            "{:<12}  {name:<width$}  {:>7}  {:>8}  {:<7}  {command}\n",
-            row.id,
-            row.pid,
-            age(row.age_seconds),
-            row.state
-        );
-    }
-    text
-}
-
-/// A command may hold anything, also what would move the cursor of a terminal.
-fn shown(command: &str, whole: bool) -> String {
-    let clean: String = command.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    if whole || clean.chars().count() <= 40 {
-        return clean;
-    }
-    clean.chars().take(39).chain(['…']).collect()
+fn cells(row: Row) -> Vec<String> {
+    let labels: Vec<String> = row.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    vec![
+        row.id,
+        row.name,
+        row.pid.to_string(),
+        age(row.age_seconds),
+        row.state,
+        row.command.join(" "),
+        clock::rfc3339(row.created),
+        labels.join(","),
+    ]
 }
 
 fn age(seconds: u64) -> String {
@@ -106,11 +104,5 @@ mod tests {
     #[test]
     fn ages() {
         assert_eq!([age(0), age(61), age(7260), age(90000)], ["0s", "1m01s", "2h01m", "1d01h"]);
-    }
-
-    #[test]
-    fn a_command_cannot_move_the_cursor() {
-        assert_eq!(shown("a\x1b[2Jb\n", false), "a?[2Jb?");
-        assert_eq!(shown(&"x".repeat(50), false).chars().count(), 40);
     }
 }

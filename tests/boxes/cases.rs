@@ -163,6 +163,8 @@ fn ps() -> Result<(), Failed> {
     wait_for(&path("pid"));
     let table = nsctl(&["ps"]);
     let json = nsctl(&["ps", "--format", "json"]);
+    let columns = nsctl(&["ps", "--format", "Name,pid,command"]);
+    let wrong = nsctl(&["ps", "--format", "name,colour"]);
     let again = nsctl(&["run", "--name", "web", "--", "true"]);
     let pid = fs::read_to_string(path("pid"))?.trim().to_string();
     fs::remove_file(path("pid"))?;
@@ -175,6 +177,8 @@ fn ps() -> Result<(), Failed> {
         &table,
     )?;
     must(json.out.contains("\"name\":\"web\"") && json.out.contains(&format!("\"pid\":{pid}")), "the JSON", &json)?;
+    must(columns.out == format!("web\t{pid}\tsh -c sleep 30; true\n"), "columns by name", &columns)?;
+    must(wrong.code == 125 && wrong.err.contains("no column colour (it is table, json, or some of ID,"), "", &wrong)?;
     must(again.code == 125 && again.err.contains("has the name web already"), "the name is taken", &again)?;
     let after = nsctl(&["ps", "-q"]);
     must(after.out.is_empty(), "nothing is listed after the end", &after)
