@@ -25,11 +25,12 @@ use rustix::thread::LinkNameSpaceType;
 use crate::child::{self, Inherited};
 use crate::error::{Error, Result};
 use crate::explain;
+use crate::linux::cgroup::Version;
 use crate::linux::process::{self, Process, Spawned};
 use crate::linux::{cgroup, clock, file, idmap, sys, upper};
-use crate::plan::{Op, Plan, Who};
+use crate::plan::{Group, Op, Plan, Who};
 use crate::reaper::LeftBehind;
-use crate::state::{self, Claim, Record, State};
+use crate::state::{self, Cgroup, Claim, Record, State};
 use crate::sync::{self, Detail, Message, Received};
 use crate::verdict;
 
@@ -178,7 +179,7 @@ impl Container {
             command: plan.argv.strings().iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
             labels: Some(plan.labels.iter().cloned().collect()),
             stop_signal: plan.stop_signal,
-            cgroups: plan.groups.iter().map(|group| group.mount.to_string_lossy().into_owned()).collect(),
+            cgroups: plan.groups.iter().map(recorded).collect(),
         })
     }
 
@@ -257,6 +258,15 @@ impl Container {
                 _ => {}
             }
         }
+    }
+}
+
+fn recorded(group: &Group) -> Cgroup {
+    Cgroup {
+        mount: group.mount.to_string_lossy().into_owned(),
+        dir: group.dir.to_string_lossy().into_owned(),
+        v2: group.version == Version::V2,
+        controllers: group.names.clone(),
     }
 }
 

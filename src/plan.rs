@@ -226,6 +226,7 @@ pub(crate) struct Group {
     pub(crate) mount: CString,
     /// `nsctl/ID`.
     pub(crate) dir: CString,
+    pub(crate) names: Vec<String>,
     /// v1: the controllers as mount(2) wants them; v2: what cgroup.subtree_control gets.
     pub(crate) controllers: CString,
 }

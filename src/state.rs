@@ -27,8 +27,33 @@ pub(crate) struct Record {
     pub(crate) labels: Option<BTreeMap<String, String>>,
     /// What the image, or the user, wants the container to be stopped by.
     pub(crate) stop_signal: Option<i32>,
-    /// Roots of the cgroup hierarchies in which `nsctl/ID` was made.
-    pub(crate) cgroups: Vec<String>,
+    /// Its groups, one in each cgroup hierarchy that it needs.
+    pub(crate) cgroups: Vec<Cgroup>,
+}
+
+/// A container's group in one hierarchy.
+#[derive(Serialize, Deserialize, Debug, PartialEq)]
+pub(crate) struct Cgroup {
+    /// Where the root of the hierarchy is mounted.
+    pub(crate) mount: String,
+    /// Below it: `nsctl/ID`, or what `--cgroup-parent` says.
+    pub(crate) dir: String,
+    pub(crate) v2: bool,
+    /// v1: those of the hierarchy; v2: those that were enabled for the container.
+    pub(crate) controllers: Vec<String>,
+}
+
+impl Record {
+    /// The groups that are there.
+    #[allow(dead_code)] // until pause, kill, stats and top are there
+    pub(crate) fn groups(&self) -> cgroup::Groups {
+        let open = |group: &Cgroup| {
+            let version = if group.v2 { cgroup::Version::V2 } else { cgroup::Version::V1 };
+            let (mount, dir) = (CString::new(group.mount.as_str()).ok()?, CString::new(group.dir.as_str()).ok()?);
+            cgroup::Group::open(version, &mount, &dir, group.controllers.clone()).ok()
+        };
+        cgroup::Groups(self.cgroups.iter().filter_map(open).collect())
+    }
 }
 
 /// The directory above all containers' directories.
@@ -162,7 +187,9 @@ impl State {
         }
         match self.record(id) {
             Some(record) => {
-                remove_groups(id, record.cgroups.iter().filter_map(|mount| CString::new(mount.as_str()).ok()));
+                remove_groups(record.cgroups.iter().filter_map(|group| {
+                    Some((CString::new(group.mount.as_str()).ok()?, CString::new(group.dir.as_str()).ok()?))
+                }));
                 let name = (!record.name.is_empty()).then(|| link_name(&record.name));
                 remove(self.fd(), id, name.as_deref());
             }
@@ -170,7 +197,8 @@ impl State {
             None => {
                 // Killed between its first group and its record: it may have made groups anywhere.
                 let hierarchies = cgroup::hierarchies().unwrap_or_default();
-                remove_groups(id, hierarchies.into_iter().filter(|h| h.mounted).map(|h| h.mount));
+                let dir = CString::new([cgroup::PARENT.to_bytes(), b"/", id.to_bytes()].concat()).unwrap_or_default();
+                remove_groups(hierarchies.into_iter().filter(|h| h.mounted).map(|h| (h.mount, dir.clone())));
                 remove(self.fd(), id, None);
             }
         }
@@ -218,11 +246,11 @@ fn young(dir: &OwnedFd) -> bool {
     rustix::fs::fstat(dir).is_ok_and(|stat| now.saturating_sub(stat.st_mtime as _) < GRACE_SECONDS)
 }
 
-fn remove_groups(id: &CStr, mounts: impl Iterator<Item = CString>) {
-    let Ok(group) = CString::new([cgroup::PARENT.to_bytes(), b"/", id.to_bytes()].concat()) else { return };
-    for mount in mounts {
+/// Each by the root of its hierarchy and the directory below that.
+fn remove_groups(groups: impl Iterator<Item = (CString, CString)>) {
+    for (mount, dir) in groups {
         if let Ok(root) = file::open_dir(CWD, &mount) {
-            let _ = cgroup::remove(root.as_fd(), &group);
+            let _ = cgroup::remove(root.as_fd(), &dir);
         }
     }
 }

@@ -11,6 +11,14 @@ use rustix::mount::MountFlags;
 use super::mount::{self, FileSystem};
 use super::{file, mounts};
 
+#[allow(dead_code)] // until the verbs that need it are there: pause, kill, stats, top
+mod control;
+#[allow(dead_code)] // likewise
+mod usage;
+pub(crate) use control::{Group, Groups};
+#[allow(unused_imports)] // likewise
+pub(crate) use usage::{Memory, Usage, memory};
+
 /// The group above all containers' groups.
 pub(crate) const PARENT: &CStr = c"nsctl";
 
@@ -146,7 +154,13 @@ pub(crate) fn remove(root: BorrowedFd<'_>, dir: &CStr) -> Result<(), Errno> {
     let mut wait = 500_000;
     let result = loop {
         match rustix::fs::unlinkat(root, dir, AtFlags::REMOVEDIR) {
-            Err(Errno::BUSY) if wait < 1_000_000_000 => kill(root, dir),
+            Err(Errno::BUSY) if wait < 1_000_000_000 => {
+                if let Ok(group) = file::open_dir(root, dir) {
+                    // cgroup.kill, Linux 5.14. Before that, and on v1, a PID namespace ended them already.
+                    let _ = file::write(&group, c"cgroup.kill", b"1");
+                }
+                remove_inner(root, dir);
+            }
             // Somebody else removed it: what we wanted.
             Err(Errno::NOENT) => break Ok(()),
             other => break other,
@@ -177,34 +191,22 @@ fn remove_parent(root: BorrowedFd<'_>) {
     let _ = rustix::fs::flock(root, FlockOperation::Unlock);
 }
 
-/// cgroup.kill, Linux 5.14. Before that, and on v1, a PID namespace ended them already.
-fn kill(root: BorrowedFd<'_>, dir: &CStr) {
-    if let Ok(group) = file::open_dir(root, dir) {
-        let _ = file::write(&group, c"cgroup.kill", b"1");
+/// Removes the groups in a group: those of a container that makes some of its own. Always the deepest one, so that nothing has to be
+/// remembered, and two descriptors are enough however deep they are. Does not allocate.
+fn remove_inner(root: BorrowedFd<'_>, dir: &CStr) {
+    while let Ok(mut above) = file::open_dir(root, dir) {
+        let Some(mut name) = control::first_child(above.as_fd()) else { return };
+        while let Ok(inner) = file::open_dir(&above, name.as_c_str()) {
+            let Some(next) = control::first_child(inner.as_fd()) else { break };
+            (name, above) = (next, inner);
+        }
+        if rustix::fs::unlinkat(&above, name.as_c_str(), AtFlags::REMOVEDIR).is_err() {
+            return;
+        }
     }
 }
 
 fn pause(nanoseconds: i64) {
     let time = rustix::time::Timespec { tv_sec: 0, tv_nsec: nanoseconds };
     let _ = rustix::thread::nanosleep(&time);
-}
-
-/// What the memory controller says about a group.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Memory {
-    /// Processes that the kernel killed for want of memory.
-    pub(crate) killed: u64,
-    /// Bytes; None where the kernel does not keep it (v2 before 5.19).
-    pub(crate) peak: Option<u64>,
-}
-
-pub(crate) fn memory(version: Version, group: impl AsFd) -> Memory {
-    let (events, peak) = match version {
-        Version::V1 => (c"memory.oom_control", c"memory.max_usage_in_bytes"),
-        Version::V2 => (c"memory.events", c"memory.peak"),
-    };
-    let text = file::read_text(group.as_fd(), events).unwrap_or_default();
-    let killed = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
-    let peak = file::read_text(group.as_fd(), peak).ok().and_then(|text| text.trim().parse().ok());
-    Memory { killed: killed.unwrap_or(0), peak }
 }

@@ -94,18 +94,19 @@ fn make(group: usize, hierarchy: &Hierarchy, controllers: &[&str], id: &str, ops
     if cpuset {
         ops.push(Op::InheritCpuset { group, parent: false });
     }
-    let text = if v2 {
-        controllers.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ")
+    let names: Vec<String> = if v2 {
+        controllers.iter().map(|name| (*name).to_string()).collect()
     } else {
         // A mount of a v1 hierarchy must name all of its controllers.
-        let options = hierarchy.controllers.iter().filter(|name| !["rw", "ro"].contains(&name.as_str()));
-        options.cloned().collect::<Vec<_>>().join(",")
+        hierarchy.controllers.iter().filter(|name| !["rw", "ro"].contains(&name.as_str())).cloned().collect()
     };
+    let text = if v2 { format!("+{}", names.join(" +")) } else { names.join(",") };
     Group {
         version: hierarchy.version,
         mount: hierarchy.mount.clone(),
         dir: CString::new(format!("{}/{id}", PARENT.to_string_lossy())).unwrap_or_default(),
         controllers: CString::new(text).unwrap_or_default(),
+        names,
     }
 }
 

@@ -1,0 +1,148 @@
+//! What the controllers have counted.
+
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+
+use super::{Group, Groups, Version};
+use crate::linux::file;
+
+/// What the memory controller says about a group.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Memory {
+    /// Processes that the kernel killed for want of memory.
+    pub(crate) killed: u64,
+    /// Bytes; None where the kernel does not keep it (v2 before 5.19).
+    pub(crate) peak: Option<u64>,
+}
+
+pub(crate) fn memory(version: Version, group: impl AsFd) -> Memory {
+    let (events, peak) = match version {
+        Version::V1 => (c"memory.oom_control", c"memory.max_usage_in_bytes"),
+        Version::V2 => (c"memory.events", c"memory.peak"),
+    };
+    let text = file::read_text(group.as_fd(), events).unwrap_or_default();
+    Memory { killed: field(&text, "oom_kill").unwrap_or(0), peak: number(group, peak) }
+}
+
+/// What a container uses, and how much of it it may use. None: no group of it has the controller that counts this, or the
+/// kernel does not. Limits are None, too, where there is none.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Usage {
+    /// Bytes.
+    pub(crate) memory: Option<u64>,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) memory_peak: Option<u64>,
+    /// Pages of files that nobody used lately, which docker does not count as used.
+    pub(crate) memory_inactive_file: Option<u64>,
+    pub(crate) oom_kills: Option<u64>,
+    /// Microseconds of processor time.
+    pub(crate) cpu: Option<u64>,
+    /// Tasks: processes and threads.
+    pub(crate) pids: Option<u64>,
+    pub(crate) pids_limit: Option<u64>,
+    /// Bytes that went from and to block devices.
+    pub(crate) io_read: Option<u64>,
+    pub(crate) io_write: Option<u64>,
+}
+
+impl Groups {
+    /// What is read of each group is what its controllers have.
+    pub(crate) fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for group in &self.0 {
+            match group.version {
+                Version::V2 => group.count_v2(&mut usage),
+                Version::V1 => group.count_v1(&mut usage),
+            }
+        }
+        usage
+    }
+}
+
+impl Group {
+    fn number(&self, file: &CStr) -> Option<u64> {
+        number(&self.fd, file)
+    }
+
+    fn text(&self, file: &CStr) -> String {
+        file::read_text(&self.fd, file).unwrap_or_default()
+    }
+
+    fn count_v2(&self, usage: &mut Usage) {
+        // There is one without the controller, too (Linux 4.15).
+        usage.cpu = usage.cpu.or(field(&self.text(c"cpu.stat"), "usage_usec"));
+        if let Some(bytes) = self.number(c"memory.current") {
+            usage.memory = Some(bytes);
+            // "max" is no number.
+            usage.memory_limit = self.number(c"memory.max");
+            usage.memory_peak = self.number(c"memory.peak");
+            usage.memory_inactive_file = field(&self.text(c"memory.stat"), "inactive_file");
+            usage.oom_kills = field(&self.text(c"memory.events"), "oom_kill");
+        }
+        if let Some(tasks) = self.number(c"pids.current") {
+            usage.pids = Some(tasks);
+            usage.pids_limit = self.number(c"pids.max");
+        }
+        // "8:0 rbytes=… wbytes=… rios=…", a line for each device.
+        if let Ok(text) = file::read_text(&self.fd, c"io.stat") {
+            let sum = |key: &str| {
+                text.split_whitespace().filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok()).sum()
+            };
+            usage.io_read = Some(sum("rbytes="));
+            usage.io_write = Some(sum("wbytes="));
+        }
+    }
+
+    fn count_v1(&self, usage: &mut Usage) {
+        if self.has("memory") {
+            usage.memory = self.number(c"memory.usage_in_bytes");
+            // No limit is a number beyond all memory, rounded down to pages.
+            usage.memory_limit = self.number(c"memory.limit_in_bytes").filter(|bytes| *bytes < 1 << 62);
+            usage.memory_peak = self.number(c"memory.max_usage_in_bytes");
+            usage.memory_inactive_file = field(&self.text(c"memory.stat"), "total_inactive_file");
+            usage.oom_kills = field(&self.text(c"memory.oom_control"), "oom_kill");
+        }
+        if self.has("cpuacct") {
+            usage.cpu = self.number(c"cpuacct.usage").map(|nanoseconds| nanoseconds / 1000).or(usage.cpu);
+        }
+        if self.has("pids") {
+            usage.pids = self.number(c"pids.current");
+            usage.pids_limit = self.number(c"pids.max");
+        }
+        if self.has("blkio") {
+            let text = self.text(c"blkio.throttle.io_service_bytes_recursive");
+            // "8:0 Read 4096", and at the end "Total 4096".
+            let sum = |kind: &str| {
+                let lines = text
+                    .lines()
+                    .filter_map(|line| line.split_once(' ')?.1.strip_prefix(kind)?.trim().parse::<u64>().ok());
+                lines.sum()
+            };
+            usage.io_read = Some(sum("Read "));
+            usage.io_write = Some(sum("Write "));
+        }
+    }
+}
+
+/// A file that holds a number.
+fn number(dir: impl AsFd, name: &CStr) -> Option<u64> {
+    file::read_text(dir, name).ok()?.trim().parse().ok()
+}
+
+/// The value of a line "KEY VALUE".
+fn field(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_whole_word() {
+        let text = "oom 3\noom_kill 2\noom_group_kill 1\n";
+        assert_eq!(field(text, "oom_kill"), Some(2));
+        assert_eq!(field(text, "oom"), Some(3));
+        assert_eq!(field(text, "kill"), None);
+    }
+}
