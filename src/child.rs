@@ -21,8 +21,10 @@ use crate::sync::Message;
 
 mod identity;
 mod parent;
+mod terminal;
 mod tree;
 use identity::Home;
+use terminal::Terminal;
 use tree::Tree;
 
 /// What the supervisor had open and knew at the clone; the child has a copy of all of it.
@@ -57,6 +59,7 @@ struct Child<'a> {
     /// It was born in its v2 group.
     placed: bool,
     tree: Tree,
+    terminal: Terminal,
     /// Empty, unless a user was looked up.
     home: Home,
 }
@@ -64,7 +67,8 @@ struct Child<'a> {
 /// Runs in the clone and never returns.
 pub(crate) fn run(plan: &Plan, inherited: &mut Inherited, left_behind: &LeftBehind, placed: bool) -> ! {
     let tree = Tree::new(plan.api);
-    let mut init = Child { plan, inherited, left_behind, placed, tree, home: Home::new() };
+    let terminal = Terminal::default();
+    let mut init = Child { plan, inherited, left_behind, placed, tree, terminal, home: Home::new() };
     init.follow(Who::Init);
     sys::exit(FAILED)
 }
@@ -121,7 +125,8 @@ impl Child<'_> {
             Op::Chdir(dir) if self.plan.rooted => identity::go_to(self.root()?.as_fd(), dir)?,
             Op::Chdir(dir) => rustix::process::chdir(dir.as_c_str())?,
             Op::BeUser { user, groups } => {
-                identity::become_user(user.as_ref(), groups, self.plan.rooted, &mut self.home)?;
+                let Plan { rooted, terminal, .. } = *self.plan;
+                identity::become_user(user.as_ref(), groups, rooted, terminal, &mut self.home)?;
             }
             Op::RestoreSignals => {
                 if self.inherited.sigchld_ignored {
@@ -133,6 +138,9 @@ impl Child<'_> {
             Op::CloseOnExec { first } => close_on_exec_from(*first)?,
             Op::Exec => {
                 return Err(identity::execute(self.plan, &self.home, self.inherited.theirs.as_ref()));
+            }
+            Op::OpenTerminal { .. } | Op::MountConsole | Op::SendTerminal | Op::TakeTerminal => {
+                return self.terminal(op);
             }
             op => return self.files(op),
         }
@@ -190,6 +198,8 @@ impl Child<'_> {
             | Op::OpenNamespace { .. }
             | Op::MakeIdMap(_)
             | Op::MakeUpper { .. }
+            | Op::SaveTerminal
+            | Op::Relay
             | Op::JoinPid { .. }
             | Op::Clone { .. }
             | Op::GiveTime
@@ -212,6 +222,10 @@ impl Child<'_> {
             | Op::EnterGroup { .. }
             | Op::NewCgroupNamespace
             | Op::MountGroup { .. }
+            | Op::OpenTerminal { .. }
+            | Op::MountConsole
+            | Op::SendTerminal
+            | Op::TakeTerminal
             | Op::Chdir(_)
             | Op::BeUser { .. }
             | Op::RestoreSignals
@@ -247,6 +261,7 @@ impl Child<'_> {
             }
             Spawned::Parent(payload) => {
                 self.inherited.theirs = None;
+                self.terminal = Terminal::default();
                 sys::wipe_words();
                 reaper::run(payload, self.left_behind)
             }

@@ -47,6 +47,8 @@ pub(crate) struct Run {
     pub(crate) env_file: Vec<OsString>,
     pub(crate) workdir: Option<OsString>,
     pub(crate) interactive: bool,
+    pub(crate) tty: bool,
+    pub(crate) detach_keys: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) rm: bool,
     pub(crate) pidfile: Option<OsString>,

@@ -10,6 +10,7 @@ use crate::linux::cgroup::Version;
 use crate::plan::{MOMENT, Op, Plan, SUPERVISOR_ENDED, Who};
 
 mod identity;
+mod terminal;
 mod tree;
 
 /// The whole plan, one numbered line per step.
@@ -213,6 +214,12 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
             "--workdir, made if it is not there; no link of /proc can lead it out",
         ),
         Op::Chdir(dir) => (format!("chdir({})", quoted(dir)), "--workdir"),
+        Op::SaveTerminal
+        | Op::OpenTerminal { .. }
+        | Op::MountConsole
+        | Op::SendTerminal
+        | Op::TakeTerminal
+        | Op::Relay => return terminal::text(plan, op),
         Op::BeUser { user, groups } => identity::text(user.as_ref(), groups, plan.rooted),
         Op::RestoreSignals => (
             "rt_sigprocmask(SIG_SETMASK, as it was, …)".into(),

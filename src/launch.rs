@@ -15,7 +15,7 @@
 //! `run` with the same name, finds the lock of the state directory free and clears up.
 
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::explain;
 use crate::linux::cgroup::Version;
 use crate::linux::process::{self, Process, Spawned};
+use crate::linux::tty::Modes;
 use crate::linux::{cgroup, clock, file, idmap, sys, upper};
 use crate::plan::{Group, Op, Plan, Who};
 use crate::reaper::LeftBehind;
@@ -42,6 +43,10 @@ pub(crate) struct Container {
     state: Option<State>,
     /// Holds the lock.
     claim: Option<Claim>,
+    /// The master of its terminal.
+    pub(crate) terminal: Option<OwnedFd>,
+    /// What it said while its terminal was waited for.
+    said: Option<Error>,
 }
 
 /// Takes the supervisor's steps up to the wait. `state` is the open directory that the plan names. On an error nothing is left
@@ -65,6 +70,8 @@ pub(crate) fn start(plan: &Plan, verbose: bool, state: Option<State>) -> Result<
         },
         state,
         claim: None,
+        terminal: None,
+        said: None,
     };
     for (index, op) in plan.steps_of(Who::Supervisor) {
         if matches!(op, Op::Wait | Op::GiveTime) {
@@ -144,6 +151,8 @@ impl Container {
                 upper::lock(inherited.upper[0].as_fd())?;
                 upper::check(inherited.upper[1].as_fd())?;
             }
+            Op::SaveTerminal => left.terminal = Modes::of(rustix::stdio::stdin()),
+            Op::Relay => self.said = self.messages(plan, true),
             Op::MakeIdMap(map) => inherited.maps.push(idmap::make(&map.users, &map.groups)?),
             Op::OpenNamespace { path, .. } => inherited.namespaces.push(file::open(CWD, path)?),
             Op::JoinPid { namespace } => {
@@ -200,18 +209,23 @@ impl Container {
     }
 
     /// With `--verbose`: prints the container's steps until it runs (the pair is closed by its execve).
-    pub(crate) fn follow(&self, plan: &Plan) -> Option<Error> {
-        self.messages(plan, true)
+    pub(crate) fn follow(&mut self, plan: &Plan) -> Option<Error> {
+        self.said.take().or_else(|| self.messages(plan, true))
     }
 
     /// Why the container's side gave up, if it did.
-    pub(crate) fn failure(&self, plan: &Plan) -> Option<Error> {
-        self.messages(plan, false)
+    pub(crate) fn failure(&mut self, plan: &Plan) -> Option<Error> {
+        self.said.take().or_else(|| self.messages(plan, false))
     }
 
-    /// Reads what the container's side said, up to a failure or the end.
+    /// How the caller's terminal was before the start.
+    pub(crate) fn callers_terminal(&mut self) -> Option<Modes> {
+        self.left_behind.terminal.take()
+    }
+
+    /// Reads what the container's side said, up to a failure, its terminal or the end.
     #[inline(never)]
-    fn messages(&self, plan: &Plan, wait: bool) -> Option<Error> {
+    fn messages(&mut self, plan: &Plan, wait: bool) -> Option<Error> {
         let ours = self.inherited.ours.as_ref()?;
         let mut detail: Option<Detail> = None;
         while let Some(received) = sync::receive(ours, wait) {
@@ -224,6 +238,10 @@ impl Container {
                     return Some(verdict::sentence(plan, usize::from(index), errno, detail.as_ref()));
                 }
                 Received::Detail(seen) => detail = Some(seen),
+                Received::Terminal(master) => {
+                    self.terminal = Some(master);
+                    return None;
+                }
             }
         }
         None

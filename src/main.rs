@@ -31,6 +31,8 @@ mod plan;
 #[cfg(target_os = "linux")]
 mod reaper;
 #[cfg(target_os = "linux")]
+mod relay;
+#[cfg(target_os = "linux")]
 mod spec;
 #[cfg(target_os = "linux")]
 mod state;

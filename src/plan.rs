@@ -112,6 +112,8 @@ pub(crate) enum Op {
         value: String,
         optional: bool,
     },
+    /// The modes of the caller's terminal, to give them back at the end.
+    SaveTerminal,
     /// The directories of `--overlay-upper`, made if they are not there, looked at and locked.
     MakeUpper {
         upper: CString,
@@ -178,7 +180,16 @@ pub(crate) enum Op {
     LeaveStage {
         stage: bool,
     },
+    /// A pseudoterminal. `devpts`: out of the one in sight, or where there is none out of this; None: out of the container's own.
+    OpenTerminal {
+        devpts: Option<FileSystem>,
+    },
+    MountConsole,
     Enter,
+    /// The master goes to the supervisor.
+    SendTerminal,
+    /// The slave becomes the controlling terminal and the standard streams.
+    TakeTerminal,
     DropCapabilities,
     Undumpable,
     Spawn {
@@ -203,6 +214,8 @@ pub(crate) enum Op {
         first: u32,
     },
     Exec,
+    /// The master comes, and the caller's terminal goes raw.
+    Relay,
     GiveTime,
     Record,
     PidFile(CString),
@@ -241,6 +254,10 @@ pub(crate) struct Plan {
     pub(crate) init: bool,
     /// It has a root of its own.
     pub(crate) rooted: bool,
+    /// It has a terminal of its own.
+    pub(crate) terminal: bool,
+    /// Standard input was asked for by name.
+    pub(crate) interactive: bool,
     pub(crate) api: Api,
     pub(crate) programs: Vec<CString>,
     pub(crate) argv: StringArray,
@@ -285,6 +302,8 @@ impl Plan {
             groups,
             init: spec.init,
             rooted: spec.root.is_some(),
+            terminal: spec.terminal,
+            interactive: spec.interactive,
             api: host.ground.api,
             programs: host.programs,
             argv: StringArray::new(spec.argv),
@@ -323,6 +342,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
             add(who, Op::Claim);
         }
     }
+    if spec.terminal {
+        add(who, Op::SaveTerminal);
+    }
     limits.into_iter().for_each(|op| add(who, op));
     // In our own PID namespace still, where a helper can tell whether its parent lives.
     tree.before_clone.into_iter().for_each(|op| add(who, op));
@@ -350,7 +372,13 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     if spec.root.is_none() && (private_pid || joins.iter().any(|(_, kind)| *kind == k::CLONE_NEWPID)) {
         add(who, Op::MountProc);
     }
+    if spec.terminal && spec.root.is_none() {
+        add(who, Op::OpenTerminal { devpts: Some(tree::devpts()) });
+    }
     tree.tree.into_iter().for_each(|op| add(who, op));
+    if spec.terminal {
+        add(who, Op::SendTerminal);
+    }
     if spec.init {
         add(who, Op::Undumpable);
         add(who, Op::Spawn { group: born_in });
@@ -367,6 +395,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     }
     if !groups.is_empty() {
         tree::cgroup_views(spec, host).into_iter().for_each(|mount| add(who, Op::Mount(mount)));
+    }
+    if spec.terminal {
+        add(who, Op::TakeTerminal);
     }
     spec.workdir.iter().for_each(|dir| add(who, Op::Chdir(dir.clone())));
     if spec.root.is_some() || spec.user.is_some() || !spec.groups.is_empty() {
@@ -386,6 +417,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     }
 
     who = Who::Supervisor;
+    if spec.terminal {
+        add(who, Op::Relay);
+    }
     if state.is_some() {
         if !claim_first {
             if spec.pidfile.is_none() {

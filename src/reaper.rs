@@ -12,6 +12,7 @@ use crate::error::SIGNALED;
 use crate::linux::cgroup;
 use crate::linux::process::{self, Ended, Process};
 use crate::linux::sys;
+use crate::linux::tty::Modes;
 use crate::plan::SUPERVISOR_ENDED;
 use crate::state::{self, State};
 
@@ -25,6 +26,8 @@ pub(crate) struct LeftBehind {
     /// Roots of cgroup hierarchies, and the container's group below them.
     pub(crate) roots: Vec<OwnedFd>,
     pub(crate) group: CString,
+    /// How the caller's terminal was, if it is raw while the container runs.
+    pub(crate) terminal: Option<Modes>,
 }
 
 /// Waits until the command ends.
@@ -43,6 +46,8 @@ pub(crate) fn run(payload: Process, left_behind: &LeftBehind) -> ! {
             SUPERVISOR_ENDED if taken.sender == 0 => {
                 // We are PID 1 of a namespace of our own: -1 is everyone in it, and nobody else.
                 let _ = sys::kill(-1, libc::SIGKILL);
+                // Ours is the caller's standard input still.
+                left_behind.terminal.iter().for_each(|modes| modes.restore_raw(rustix::stdio::stdin()));
                 process::reap_all();
                 clear_up(left_behind);
                 sys::exit(SIGNALED + libc::SIGKILL as u8);

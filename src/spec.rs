@@ -63,6 +63,10 @@ pub(crate) struct Spec {
     pub(crate) pidfile: Option<CString>,
     /// How many descriptors from 3 on the command keeps.
     pub(crate) preserve_fds: u32,
+    /// A terminal of its own.
+    pub(crate) terminal: bool,
+    /// `--interactive` was said.
+    pub(crate) interactive: bool,
     pub(crate) limits: Limits,
     /// Whether `ps` shall list it.
     pub(crate) listed: bool,
@@ -118,6 +122,8 @@ impl Spec {
             stop_signal: process::stop_signal(&run, &image.stop_signal)?,
             pidfile: run.pidfile.clone().map(|file| c_string("--pidfile", file)).transpose()?,
             preserve_fds: number("--preserve-fds", run.preserve_fds.as_deref(), 1024)?.unwrap_or(0),
+            terminal: run.tty,
+            interactive: run.interactive,
             limits: Limits::new(&run)?,
             listed: true,
             argv: process::words(run.argv, run.entrypoint, image)?,

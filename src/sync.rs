@@ -2,9 +2,10 @@
 //! A child never formats text; it sends the number of a step of the plan that both sides have. One message is longer: what was
 //! seen of a file that could not be executed, since the supervisor cannot see it.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::linux::elf::Trouble;
+use crate::linux::socket;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -89,17 +90,26 @@ impl Detail {
 }
 
 /// What came.
-#[derive(Debug, PartialEq)]
 pub(crate) enum Received {
     Message(Message),
     Detail(Detail),
+    /// The master of the container's terminal.
+    Terminal(OwnedFd),
+}
+
+/// Hands the master of the container's terminal over. Does not allocate.
+pub(crate) fn send_terminal(to: impl AsFd, master: BorrowedFd<'_>) -> Result<(), Errno> {
+    socket::send(to, &[0; 8], Some(master))
 }
 
 /// The next message. None: the other side has no open end any more, or (with `wait` false) sent nothing yet.
 pub(crate) fn receive(from: impl AsFd, wait: bool) -> Option<Received> {
     let mut bytes = [0u8; LONGEST];
     let flags = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
-    let (length, _) = rustix::net::recv(from, &mut bytes[..], flags).ok()?;
+    let (length, fd) = socket::receive(from, &mut bytes, flags).ok()?;
+    if let Some(master) = fd {
+        return Some(Received::Terminal(master));
+    }
     match <[u8; 8]>::try_from(&bytes[..length]) {
         Ok(message) => Message::from_bytes(message).map(Received::Message),
         Err(_) => Detail::from_bytes(&bytes[..length]).map(Received::Detail),

@@ -53,11 +53,14 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::EnterGroup { group: g } => format!("enter the cgroup {}", dir(g)),
         Op::NewCgroupNamespace => "make a cgroup namespace".into(),
         Op::MountGroup { group: g } => format!("mount the container's cgroup on {}", group(g)),
+        Op::OpenTerminal { .. } => "open a pseudoterminal".into(),
+        Op::MountConsole => "mount the terminal on /dev/console".into(),
+        Op::SendTerminal | Op::TakeTerminal | Op::SaveTerminal => "hand the terminal over".into(),
         Op::Chdir(dir) => format!("change to the directory {}", dir.to_string_lossy()),
         Op::CloseOnExec { .. } => "mark descriptors close-on-exec".into(),
         Op::Record => "record the container's state".into(),
         Op::PidFile(path) => format!("write --pidfile {}", path.to_string_lossy()),
-        Op::Reap | Op::Wait | Op::GiveTime => "wait".into(),
+        Op::Reap | Op::Relay | Op::Wait | Op::GiveTime => "wait".into(),
         Op::RemoveGroup { group: g } => format!("remove the cgroup {}", dir(g)),
         Op::RemoveState => "remove the container's state".into(),
         _ => "make the container's files".into(),
@@ -98,6 +101,10 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
         (Op::Limit { .. }, Errno::INVAL | Errno::RANGE) => "the kernel does not take this value",
         (Op::Limit { .. }, Errno::NOENT) => "the kernel was built without this limit",
         (Op::OpenNamespace { .. }, Errno::NOENT) => "the process is gone, or the kernel has no such namespace",
+        (Op::OpenTerminal { .. }, Errno::NOSPC) => {
+            "there are as many as /proc/sys/kernel/pty/max allows: end some, or raise it"
+        }
+        (Op::OpenTerminal { .. }, Errno::NODEV) => "this kernel has none: CONFIG_UNIX98_PTYS; leave -t out",
         (Op::PrivateMounts, Errno::INVAL) => {
             "the root directory is no mount: nsctl runs in a chroot; with --rootfs / it works there"
         }

@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "sync",
     "verdict",
     "reaper",
+    "relay",
     "child",
     "launch",
     "supervise",

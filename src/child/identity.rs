@@ -41,6 +41,7 @@ pub(super) fn become_user(
     user: Option<&User>,
     more: &[Principal],
     rooted: bool,
+    terminal: bool,
     home: &mut Home,
 ) -> Result<(), Errno> {
     let mut groups = Groups { ids: [Gid::ROOT; MOST_GROUPS], count: 0 };
@@ -61,6 +62,10 @@ pub(super) fn become_user(
     rustix::thread::set_thread_groups(&groups.ids[..groups.count])?;
     if let Some((uid, gid)) = ids {
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        if terminal && !uid.is_root() {
+            // So that it may open its own terminal again, as /dev/stderr or by its name.
+            rustix::fs::fchown(rustix::stdio::stdin(), Some(uid), None)?;
+        }
         rustix::thread::set_thread_res_gid(gid, gid, gid)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid)?;
     }

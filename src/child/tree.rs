@@ -28,7 +28,7 @@ pub(super) struct Tree {
     /// The file system of an image.
     lower: Option<OwnedFd>,
     /// By [`Base`]: the root, and what is mounted on its places.
-    bases: [Option<OwnedFd>; 5],
+    bases: [Option<OwnedFd>; 6],
     /// The stage has an empty directory and an empty file, and is read-only.
     hiding: bool,
     umask: Option<Mode>,
@@ -47,7 +47,7 @@ impl Tree {
             parent: None,
             pair: None,
             lower: None,
-            bases: [const { None }; 5],
+            bases: [const { None }; 6],
             hiding: false,
             umask: None,
         }

@@ -82,7 +82,11 @@ Process
   --env-file FILE                 lines of NAME=VALUE or NAME; # starts a comment line
   -w, --workdir DIR               default: the caller's, or with a root of its own the image's or /
   --entrypoint PROGRAM            instead of the image's, and without its Cmd; '' for none
-  -i, --interactive               keep standard input: the default, since input is handed through as it is
+  -i, --interactive               keep standard input: the default, since input is handed through as it is; with -t
+                                  and an input that is no terminal, type that in, and then the key for its end
+  -t, --tty                       a terminal of its own for COMMAND: of the size of the caller's, which is raw
+                                  meanwhile; without it COMMAND has the caller's, and can type on it (TIOCSTI)
+  --detach-keys ''                there are none: a container in the foreground ends with nsctl
   --init                          nsctl is PID 1: the default
   --no-init                       COMMAND itself is PID 1 (no reaper, no forwarding inside)
   --preserve-fds N                hand descriptors 3 to N+2 on; all others are closed

@@ -26,6 +26,10 @@ pub(super) fn run(parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
     if run.init && run.no_init {
         return Err(Error::new("--init and --no-init contradict each other"));
     }
+    if run.detach_keys.as_ref().is_some_and(|keys| !keys.is_empty()) {
+        return Err(Error::new("nsctl run: --detach-keys: a container in the foreground ends with nsctl")
+            .hint("start it with --detach, then nsctl attach --detach-keys"));
+    }
     // An image may name the command.
     if run.argv.is_empty() && run.image.is_none() && run.entrypoint.is_none() {
         let hint = if run.rootfs.is_some() { "for a shell, add /bin/sh" } else { "for a shell: nsctl run /bin/sh" };
@@ -44,12 +48,15 @@ fn short(letter: char, run: &mut Run, parser: &mut Parser) -> Result<()> {
             run.interactive = true;
             return Ok(());
         }
+        't' => {
+            run.tty = true;
+            return Ok(());
+        }
         'l' => "label",
         'm' => "memory",
         'u' => "user",
         'v' => "volume",
         'w' => "workdir",
-        't' => "tty",
         'd' => "detach",
         'p' => "publish",
         'P' => "publish-all",
@@ -74,6 +81,8 @@ fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
         "env-file" => list(&mut run.env_file, word(parser)?),
         "workdir" => once(&mut run.workdir, "--workdir", word(parser)?),
         "interactive" => flag(&mut run.interactive, parser),
+        "tty" => flag(&mut run.tty, parser),
+        "detach-keys" => once(&mut run.detach_keys, "--detach-keys", text(parser)?),
         "user" => once(&mut run.user, "--user", text(parser)?),
         "group-add" => list(&mut run.group_add, text(parser)?),
         "entrypoint" => once(&mut run.entrypoint, "--entrypoint", word(parser)?),
@@ -118,7 +127,6 @@ fn files(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
 /// What users of other engines type and nsctl does not do is refused with a reason.
 fn not_here(name: &str) -> Error {
     let why = match name {
-        "tty" => "leave it out: nsctl hands its own terminal through, as it is",
         "detach" => "nsctl runs in the foreground: end the line with &, and see nsctl ps",
         "publish" | "publish-all" | "expose" => "the network is the host's, so that every port is there already",
         "privileged" | "cap-add" | "cap-drop" | "security-opt" | "userns" => {
@@ -184,9 +192,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_says_so() {
-        for words in
-            [["-t", "sh"], ["-it", "sh"], ["-d", "sh"], ["--verity", "sh"], ["-p80:80", "sh"], ["--privileged", "sh"]]
-        {
+        for words in [["-d", "sh"], ["--verity", "sh"], ["-p80:80", "sh"], ["--privileged", "sh"]] {
             let error = run_of(&words).err().unwrap().to_string();
             assert!(error.contains("is not supported"), "{error}");
         }

@@ -16,6 +16,7 @@ use crate::linux::process::Ended;
 use crate::linux::{cgroup, sys};
 use crate::plan::{DEFAULT_PATH, Ground, Host, MOMENT, Plan};
 use crate::reaper;
+use crate::relay::{Input, Keys, Relay, Remote};
 use crate::spec::{Changes, Limits, Spec};
 use crate::state::{self, State};
 use crate::supervise;
@@ -94,7 +95,14 @@ fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: &dyn Fn(i3
     let pid = container.process.as_ref().map_or(0, |process| process.pid);
     started(pid);
     let failed = if verbose { container.follow(plan) } else { None };
-    let ended = supervise(plan, &mut container)?;
+    let mut relay = container.terminal.take().map(|master| {
+        let callers = container.callers_terminal();
+        Relay::new(Remote::terminal(master), Input::new(callers, plan.interactive), Keys::none())
+    });
+    let ended = supervise(plan, &mut container, relay.as_mut());
+    // The caller's terminal is its own again, before anything is said on it.
+    drop(relay);
+    let ended = ended?;
     let code = reaper::code(ended);
     let failed = failed.or_else(|| if (FAILED..=NOT_FOUND).contains(&code) { container.failure(plan) } else { None });
     let memory = container.memory(plan);
@@ -111,9 +119,14 @@ fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: &dyn Fn(i3
 }
 
 /// Waits for the container's end; one that runs for longer than a moment is recorded for `ps`.
-fn supervise(plan: &Plan, container: &mut Container) -> Result<Ended> {
-    let wait =
-        |container: &Container, time| container.process.as_ref().and_then(|process| supervise::wait(process, time));
+fn supervise(plan: &Plan, container: &mut Container, mut relay: Option<&mut Relay>) -> Result<Ended> {
+    let mut wait = |container: &Container, time| {
+        let process = container.process.as_ref()?;
+        match &mut relay {
+            Some(relay) => supervise::wait_relaying(process, relay, time),
+            None => supervise::wait(process, time),
+        }
+    };
     if let Some(ended) = wait(container, Some(MOMENT)) {
         return Ok(ended);
     }

@@ -189,6 +189,7 @@ fn open(at: &Place) -> String {
         Base::Sys => ("sys", &at.path),
         Base::Dev => ("dev", &at.path),
         Base::Cgroup => ("cgroup", &at.path),
+        Base::Pts => ("pts", &at.path),
     };
     let how = if at.strict { "RESOLVE_NO_SYMLINKS" } else { "RESOLVE_IN_ROOT" };
     format!("openat2({dir}, {}, {how})", quoted(path))
@@ -216,7 +217,7 @@ fn mount(fds: bool, fs: &FileSystem, target: &str) -> String {
     format!("mount({0}, {target}, {0}, {1}, {options})", quoted(&fs.name), attributes("MS_", fs.attr))
 }
 
-fn clone(fds: bool, recursive: bool) -> String {
+pub(super) fn clone(fds: bool, recursive: bool) -> String {
     if fds {
         let below = if recursive { "|AT_RECURSIVE" } else { "" };
         return format!("open_tree(source, \"\", AT_EMPTY_PATH|OPEN_TREE_CLONE{below})");
@@ -224,7 +225,7 @@ fn clone(fds: bool, recursive: bool) -> String {
     format!("mount(source, slot, NULL, MS_BIND{}, NULL)", if recursive { "|MS_REC" } else { "" })
 }
 
-fn attach(fds: bool, target: &str) -> String {
+pub(super) fn attach(fds: bool, target: &str) -> String {
     if fds { format!("move_mount(…, {target})") } else { format!("mount(slot, {target}, NULL, MS_MOVE, NULL)") }
 }
 

@@ -17,5 +17,6 @@ pub(crate) mod process;
 pub(crate) mod socket;
 pub(crate) mod text;
 pub(crate) mod tree;
+pub(crate) mod tty;
 pub(crate) mod upper;
 pub(crate) mod users;

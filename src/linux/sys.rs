@@ -292,6 +292,12 @@ pub(crate) fn close_on_exec(fd: i32) -> Result<(), Errno> {
     check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into()).map(|_| ())
 }
 
+/// getpgid(2) of this process; 0: that of somebody outside of its PID namespace.
+pub(crate) fn process_group() -> i32 {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::syscall(libc::SYS_getpgid, 0) }).map_or(0, |group| group as i32)
+}
+
 /// Whether this descriptor number is open.
 pub(crate) fn is_open(fd: i32) -> bool {
     // SAFETY: F_GETFD only looks.

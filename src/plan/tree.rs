@@ -10,6 +10,7 @@ use crate::linux::mount::{Change, FileSystem};
 use crate::spec::{self, Changes, Spec, What};
 
 mod defaults;
+pub(super) use defaults::devpts;
 
 /// Whose directory a path is relative to. What is mounted on /proc, /sys and /dev is reached by the descriptor that came of
 /// mounting it, so that nobody who can write to the root leads us elsewhere by renaming.
@@ -21,6 +22,8 @@ pub(crate) enum Base {
     Dev,
     /// /sys/fs/cgroup, where that is a directory for several hierarchies.
     Cgroup,
+    /// /dev/pts.
+    Pts,
 }
 
 #[derive(Debug, PartialEq)]
@@ -46,6 +49,7 @@ impl Place {
             Base::Sys => "/sys",
             Base::Dev => "/dev",
             Base::Cgroup => "/sys/fs/cgroup",
+            Base::Pts => "/dev/pts",
         };
         format!("{top}/{}", self.path.to_string_lossy().trim_start_matches('/'))
     }

@@ -84,6 +84,18 @@ impl Tree {
         }
     }
 
+    /// The root directory of the container's own devpts.
+    pub(in crate::child) fn pts(&self) -> Result<BorrowedFd<'_>, Errno> {
+        self.base(Base::Pts)
+    }
+
+    /// The terminal itself, whatever has its name, is what /dev/console shows.
+    pub(in crate::child) fn console(&self, slave: BorrowedFd<'_>) -> Result<(), Errno> {
+        let target = path::make(self.base(Base::Dev)?, c"console", Kind::File, Links::Refused)?;
+        let made = self.clone_source(slave, false)?;
+        self.maker.attach(made.as_fd(), target.as_fd())
+    }
+
     fn file_system(&mut self, fs: &FileSystem, at: &Place, keep: Option<Base>) -> Result<(), Errno> {
         let target = self.target(at, Kind::Directory)?;
         if !at.strict {

@@ -41,6 +41,15 @@ const DEVICES: &[(&CStr, u32, u32, u32)] = &[
     (c"tty", 0o666, 5, 0),
 ];
 
+/// Where pseudoterminals come from; 5 is the group tty everywhere.
+pub(in crate::plan) fn devpts() -> FileSystem {
+    FileSystem::new(
+        c"devpts",
+        "newinstance,ptmxmode=0666,mode=0620,gid=5",
+        k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NOEXEC,
+    )
+}
+
 impl Steps<'_> {
     /// /proc and /sys.
     pub(super) fn kernel_tables(&mut self) {
@@ -74,17 +83,14 @@ impl Steps<'_> {
         ] {
             self.put(Mount::Link { name: name.into(), target: target.into() });
         }
-        let pts = FileSystem::new(
-            c"devpts",
-            "newinstance,ptmxmode=0666,mode=0620,gid=5",
-            k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NOEXEC,
-        );
         let in_dev = |path: &CStr| Place::new(Base::Dev, path, true);
-        self.put(Mount::Fs { fs: pts, at: in_dev(c"pts"), keep: None, optional: false });
+        self.put(Mount::Fs { fs: devpts(), at: in_dev(c"pts"), keep: Some(Base::Pts), optional: false });
         self.shm(self.spec.shm_size.unwrap_or(SHM_SIZE), Base::Dev, c"shm");
         let mqueue = FileSystem::new(c"mqueue", "", QUIET);
         self.put(Mount::Fs { fs: mqueue, at: in_dev(c"mqueue"), keep: None, optional: true });
-        if let Some(tty) = self.host.ground.terminal.clone() {
+        if self.spec.terminal {
+            self.ops.extend([Op::OpenTerminal { devpts: None }, Op::MountConsole]);
+        } else if let Some(tty) = self.host.ground.terminal.clone() {
             let source = self.source(&tty);
             let at = in_dev(c"console");
             let (change, spread) = (Change::default(), Change::default());

@@ -1,0 +1,1 @@
+nsctl run -it --rootfs /srv/root sh
