@@ -17,6 +17,7 @@ use crate::linux::process::{self, Spawned};
 use crate::linux::{clock, file, sys};
 use crate::plan::{Op, Plan, Who};
 use crate::reaper::{self, LeftBehind};
+use crate::spec::User;
 use crate::sync::Message;
 
 mod identity;
@@ -121,7 +122,9 @@ impl Child<'_> {
             Op::Spawn { group } => self.spawn(*group)?,
             Op::EnterGroup { group } => self.enter(*group)?,
             Op::NewCgroupNamespace => sys::unshare(k::CLONE_NEWCGROUP)?,
-            Op::MountGroup { group } => self.mount_group(*group)?,
+            Op::MountGroup { group, writable } => self.mount_group(*group, *writable)?,
+            Op::Delegate { group, user } => self.delegate(*group, user.as_ref())?,
+            Op::OomScore(score) => identity::set_oom_score(*score)?,
             Op::Chdir(dir) if self.plan.rooted => identity::go_to(self.root()?.as_fd(), dir)?,
             Op::Chdir(dir) => rustix::process::chdir(dir.as_c_str())?,
             Op::BeUser { user, groups } => {
@@ -195,6 +198,8 @@ impl Child<'_> {
             | Op::MakeGroup { .. }
             | Op::InheritCpuset { .. }
             | Op::Limit { .. }
+            | Op::AllowDevices { .. }
+            | Op::MakeLeaf { .. }
             | Op::OpenNamespace { .. }
             | Op::MakeIdMap(_)
             | Op::MakeUpper { .. }
@@ -226,6 +231,8 @@ impl Child<'_> {
             | Op::MountConsole
             | Op::SendTerminal
             | Op::TakeTerminal
+            | Op::Delegate { .. }
+            | Op::OomScore(_)
             | Op::Chdir(_)
             | Op::BeUser { .. }
             | Op::RestoreSignals
@@ -275,9 +282,28 @@ impl Child<'_> {
         cgroup::enter(self.inherited.groups[group].as_fd())
     }
 
-    fn mount_group(&self, group: usize) -> Result<(), Errno> {
+    /// Hands the group to the user that the command will be. On v2 that is in a group of its own in there, from now on: the one that
+    /// is handed over may then hand on controllers.
+    fn delegate(&self, group: usize, user: Option<&User>) -> Result<(), Errno> {
+        let version = self.plan.groups[group].version;
+        let group = self.inherited.groups[group].as_fd();
+        let leaf = match version {
+            Version::V1 => None,
+            Version::V2 => {
+                let leaf = file::open_dir(group, cgroup::LEAF)?;
+                cgroup::enter(leaf.as_fd())?;
+                Some(leaf)
+            }
+        };
+        let Some((uid, gid)) = user.map(identity::ids).transpose()? else { return Ok(()) };
+        cgroup::delegate(group, version, uid, gid)?;
+        leaf.map_or(Ok(()), |leaf| cgroup::delegate(leaf.as_fd(), version, uid, gid))
+    }
+
+    fn mount_group(&self, group: usize, writable: bool) -> Result<(), Errno> {
         let group = &self.plan.groups[group];
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+        let read_only = if writable { MountFlags::empty() } else { MountFlags::RDONLY };
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | read_only;
         let (fs, options) = match group.version {
             Version::V1 => (c"cgroup", Some(group.controllers.as_c_str())),
             Version::V2 => (c"cgroup2", None),

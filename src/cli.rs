@@ -9,10 +9,12 @@ use crate::error::{Error, Result};
 
 mod help;
 mod image;
+mod limits;
 mod listing;
 mod run;
 pub(crate) use help::{VERSION, text as help};
 pub(crate) use image::Image;
+pub(crate) use limits::{Cgroup, Limits};
 pub(crate) use listing::Listing;
 
 /// Options before the verb, and the verb.
@@ -53,10 +55,8 @@ pub(crate) struct Run {
     pub(crate) rm: bool,
     pub(crate) pidfile: Option<OsString>,
     pub(crate) preserve_fds: Option<String>,
-    pub(crate) memory: Option<String>,
-    pub(crate) cpus: Option<String>,
-    pub(crate) pids_limit: Option<String>,
-    pub(crate) cpuset_cpus: Option<String>,
+    pub(crate) limits: Limits,
+    pub(crate) cgroup: Cgroup,
     pub(crate) rootfs: Option<OsString>,
     pub(crate) image: Option<OsString>,
     pub(crate) store: Option<OsString>,

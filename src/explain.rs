@@ -9,6 +9,7 @@ use linux_raw_sys::general as k;
 use crate::linux::cgroup::Version;
 use crate::plan::{MOMENT, Op, Plan, SUPERVISOR_ENDED, Who};
 
+mod groups;
 mod identity;
 mod terminal;
 mod tree;
@@ -77,43 +78,15 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
             format!("openat(AT_FDCWD, {}, …O_DIRECTORY); flock(…, LOCK_SH)", quoted(&group(index).mount)),
             "the root of the cgroup hierarchy with the controllers asked for, whose nsctl/ nobody shall remove now",
         ),
-        Op::MakeParent { group: index } => (
-            format!("mkdirat({}, \"nsctl\", 0755)", quoted(&group(index).mount)),
-            "the group above all containers' groups",
-        ),
-        Op::Enable { group: index, parent } => (
-            write(
-                &format!("{}/{}cgroup.subtree_control", mount(index), if *parent { "nsctl/" } else { "" }),
-                &group(index).controllers.to_string_lossy(),
-            ),
-            "v2: only the controllers asked for, from the root down",
-        ),
-        Op::MakeGroup { group: index } => (
-            format!(
-                "mkdirat({}, {}, 0755); flock(…, LOCK_UN)",
-                quoted(&group(index).mount),
-                quoted(&group(index).dir)
-            ),
-            "the container's own group",
-        ),
-        Op::InheritCpuset { group: index, parent } => (
-            write(
-                &format!(
-                    "{}/cpuset.{{cpus,mems}}",
-                    if *parent { format!("{}/nsctl", mount(index)) } else { inside(index) }
-                ),
-                "as above",
-            ),
-            "v1 lets no task into a cpuset without processors and memory nodes",
-        ),
-        Op::Limit { group: index, file, value, optional } => (
-            write(&format!("{}/{file}", inside(index)), value),
-            if *optional {
-                "the limit for memory and swap; without swap accounting the file is not there"
-            } else {
-                "the limit"
-            },
-        ),
+        Op::MakeParent { .. }
+        | Op::Enable { .. }
+        | Op::MakeGroup { .. }
+        | Op::InheritCpuset { .. }
+        | Op::Limit { .. }
+        | Op::AllowDevices { .. }
+        | Op::MakeLeaf { .. }
+        | Op::Delegate { .. }
+        | Op::OomScore(_) => return groups::text(plan, op),
         Op::MakeUpper { .. }
         | Op::MakeIdMap(_)
         | Op::OpenSource { .. }
@@ -200,14 +173,19 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         Op::NewCgroupNamespace => {
             ("unshare(CLONE_NEWCGROUP)".into(), "only now, since the group one is in becomes its root")
         }
-        Op::MountGroup { group: index } => (
+        Op::MountGroup { group: index, writable } => (
             format!(
-                "umount2({0}, MNT_DETACH); mount(\"cgroup\", {0}, \"{1}\", MS_RDONLY|MS_NOSUID|MS_NODEV|MS_NOEXEC, {2})",
+                "umount2({0}, MNT_DETACH); mount(\"cgroup\", {0}, \"{1}\", {3}MS_NOSUID|MS_NODEV|MS_NOEXEC, {2})",
                 quoted(&group(index).mount),
                 if group(index).version == Version::V2 { "cgroup2" } else { "cgroup" },
                 if group(index).version == Version::V2 { "NULL".into() } else { quoted(&group(index).controllers) },
+                if *writable { "" } else { "MS_RDONLY|" },
             ),
-            "the container reads its own limits there, not the host's, and cannot change them",
+            if *writable {
+                "the container's own group, in which it may make others"
+            } else {
+                "the container reads its own limits there, not the host's, and cannot change them"
+            },
         ),
         Op::Chdir(dir) if plan.rooted => (
             format!("openat2(\"/\", {}, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS); fchdir(…)", quoted(dir)),

@@ -126,8 +126,11 @@ pub(crate) fn look(spec: &Spec) -> Result<Ground> {
         return Ok(ground);
     }
     ground.overlay = mount::has_overlay(ground.api);
-    ground.cgroups = cgroups();
+    ground.cgroups = cgroups(spec.cgroup.delegate);
     ground.terminal = terminal();
+    if ground.terminal.is_some() {
+        ground.terminal_number = rustix::fs::fstat(rustix::stdio::stdin()).ok().map(|stat| stat.st_rdev);
+    }
     ground.resolv = file::read(CWD, c"/etc/resolv.conf").unwrap_or_default();
     ground.throttled_cpus = throttled_cpus();
     ground.devices = spec.devices.iter().map(device).collect::<Result<_>>()?;
@@ -153,8 +156,9 @@ fn device(asked: &crate::spec::Device) -> Result<DeviceNode> {
 }
 
 /// What is to be seen on /sys/fs/cgroup: the one tree of v2, or as the host has it a directory for each.
-fn cgroups() -> Vec<CgroupView> {
-    let attr = k::MOUNT_ATTR_RDONLY | k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV | k::MOUNT_ATTR_NOEXEC;
+fn cgroups(writable: bool) -> Vec<CgroupView> {
+    let attr = k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV | k::MOUNT_ATTR_NOEXEC;
+    let attr = if writable { attr } else { attr | k::MOUNT_ATTR_RDONLY };
     let unified = |name: CString| CgroupView { name, fs: FileSystem::new(c"cgroup2", "", attr) };
     let magic = rustix::fs::statfs(c"/sys/fs/cgroup").map(|fs| fs.f_type as u32);
     match magic {

@@ -35,6 +35,8 @@ use crate::state::{self, Cgroup, Claim, Record, State};
 use crate::sync::{self, Detail, Message, Received};
 use crate::verdict;
 
+mod groups;
+
 /// A container that was started, and what is to be removed after it.
 pub(crate) struct Container {
     pub(crate) process: Option<Process>,
@@ -122,30 +124,13 @@ impl Container {
             }
             Op::MountHierarchy { group } => cgroup::mount_v2(&plan.groups[*group].mount)?,
             Op::OpenHierarchy { group } => left.roots.push(cgroup::open_root(&plan.groups[*group].mount)?),
-            Op::MakeParent { group } => cgroup::make(left.roots[*group].as_fd(), cgroup::PARENT)?,
-            Op::Enable { group, parent } => {
-                let dir = parent.then_some(cgroup::PARENT);
-                cgroup::enable(left.roots[*group].as_fd(), dir, &plan.groups[*group].controllers)?;
-            }
-            Op::MakeGroup { group } => {
-                let made = cgroup::make_new(left.roots[*group].as_fd(), &plan.groups[*group].dir)?;
-                inherited.groups.push(made);
-            }
-            Op::InheritCpuset { group, parent } => {
-                let root = left.roots[*group].as_fd();
-                let above = file::open_dir(root, cgroup::PARENT)?;
-                if *parent {
-                    cgroup::inherit_cpuset(root, above.as_fd())?;
-                } else {
-                    cgroup::inherit_cpuset(above.as_fd(), inherited.groups[*group].as_fd())?;
-                }
-            }
-            Op::Limit { group, file, value, optional } => {
-                match file::write(&inherited.groups[*group], &c_string(file), value.as_bytes()) {
-                    Err(Errno::NOENT) if *optional => {}
-                    other => other?,
-                }
-            }
+            Op::MakeParent { .. }
+            | Op::Enable { .. }
+            | Op::MakeGroup { .. }
+            | Op::InheritCpuset { .. }
+            | Op::Limit { .. }
+            | Op::AllowDevices { .. }
+            | Op::MakeLeaf { .. } => groups::step(plan, op, inherited, left)?,
             Op::MakeUpper { upper: dir, work } => {
                 inherited.upper = vec![upper::make(dir)?, upper::make(work)?];
                 upper::lock(inherited.upper[0].as_fd())?;
@@ -249,10 +234,7 @@ impl Container {
 
     /// What the memory controller saw, where there was a limit.
     pub(crate) fn memory(&self, plan: &Plan) -> Option<cgroup::Memory> {
-        let limit = plan.steps.iter().find_map(|step| match &step.op {
-            Op::Limit { group, file: "memory.max" | "memory.limit_in_bytes", .. } => Some(*group),
-            _ => None,
-        })?;
+        let limit = plan.groups.iter().position(|group| group.names.iter().any(|name| name == "memory"))?;
         Some(cgroup::memory(plan.groups[limit].version, self.inherited.groups.get(limit)?))
     }
 

@@ -6,7 +6,8 @@ use std::ffi::{CStr, CString, OsString};
 use linux_raw_sys::general as k;
 
 use crate::error::Result;
-use crate::linux::cgroup::{Hierarchy, Version};
+use crate::linux::cgroup::{Hierarchy, Setting, Version};
+use crate::linux::devices::Rule;
 use crate::linux::mount::{Api, FileSystem};
 use crate::linux::sys::StringArray;
 use crate::spec::{IdMap, Namespace, Principal, Spec, User};
@@ -15,6 +16,8 @@ mod environment;
 mod groups;
 mod tree;
 pub(crate) use environment::DEFAULT_PATH;
+#[allow(unused_imports)] // until update is there
+pub(crate) use groups::settings;
 pub(crate) use tree::{Base, CgroupView, Lower, Lowers, Mount, Place};
 
 /// What the plan has to know of the machine and the caller.
@@ -24,8 +27,10 @@ pub(crate) struct Host {
     pub(crate) environ: Vec<(OsString, OsString)>,
     /// The command as execve(2) will get it: the files to try, the first that is there is it.
     pub(crate) programs: Vec<CString>,
-    /// Empty unless limits were asked for.
+    /// Empty unless it needs groups.
     pub(crate) hierarchies: Vec<Hierarchy>,
+    /// Of the devices in `Limits::throttle`.
+    pub(crate) disks: Vec<u64>,
     /// Where state is kept; None where there is no place for it.
     pub(crate) state: Option<CString>,
     /// What a root of the container's own stands on.
@@ -41,6 +46,7 @@ pub(crate) struct Ground {
     pub(crate) cgroups: Vec<CgroupView>,
     /// The terminal that is the caller's standard input.
     pub(crate) terminal: Option<CString>,
+    pub(crate) terminal_number: Option<u64>,
     /// The machine's resolv.conf(5).
     pub(crate) resolv: Vec<u8>,
     /// How many processors have a thermal_throttle directory.
@@ -92,28 +98,39 @@ pub(crate) enum Op {
     OpenHierarchy {
         group: usize,
     },
+    /// One of the directories in [`Group::above`].
     MakeParent {
         group: usize,
+        level: usize,
     },
+    /// 0: of the root's children; else of those of [`Group::above`].
     Enable {
         group: usize,
-        parent: bool,
+        level: usize,
     },
     MakeGroup {
         group: usize,
     },
+    /// From the one above it, for one of [`Group::above`] or in the end the group itself.
     InheritCpuset {
         group: usize,
-        parent: bool,
+        level: usize,
     },
     Limit {
         group: usize,
-        file: &'static str,
-        value: String,
+        setting: Setting,
+    },
+    AllowDevices {
+        group: usize,
+        rules: Vec<Rule>,
         optional: bool,
     },
     /// The modes of the caller's terminal, to give them back at the end.
     SaveTerminal,
+    /// A group in the group, where the command is; what is beside it is the command's to make.
+    MakeLeaf {
+        group: usize,
+    },
     /// The directories of `--overlay-upper`, made if they are not there, looked at and locked.
     MakeUpper {
         upper: CString,
@@ -203,7 +220,14 @@ pub(crate) enum Op {
     NewCgroupNamespace,
     MountGroup {
         group: usize,
+        writable: bool,
     },
+    /// Hands the group to the command's user.
+    Delegate {
+        group: usize,
+        user: Option<User>,
+    },
+    OomScore(i32),
     Chdir(CString),
     BeUser {
         user: Option<User>,
@@ -239,6 +263,8 @@ pub(crate) struct Group {
     pub(crate) mount: CString,
     /// `nsctl/ID`.
     pub(crate) dir: CString,
+    /// The directories above it, from the root down.
+    pub(crate) above: Vec<CString>,
     pub(crate) names: Vec<String>,
     /// v1: the controllers as mount(2) wants them; v2: what cgroup.subtree_control gets.
     pub(crate) controllers: CString,
@@ -272,7 +298,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(spec: Spec, host: Host) -> Result<Self> {
-        let (groups, limits) = groups::plan(&spec.limits, &host)?;
+        let (groups, limits) = groups::plan(&spec, &host)?;
         let own_groups = !groups.is_empty();
         let mut flags = u64::from(k::CLONE_NEWNS);
         let mut joins = Vec::new();
@@ -384,13 +410,15 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         add(who, Op::Spawn { group: born_in });
         who = Who::Payload;
     }
+    spec.oom_score_adj.iter().for_each(|score| add(who, Op::OomScore(*score)));
     for group in 0..groups.len() {
         add(who, Op::EnterGroup { group });
     }
     if !groups.is_empty() && spec.namespaces.cgroup == Namespace::Private {
         add(who, Op::NewCgroupNamespace);
         if spec.root.is_none() {
-            (0..groups.len()).for_each(|group| add(who, Op::MountGroup { group }));
+            let writable = spec.cgroup.delegate;
+            (0..groups.len()).for_each(|group| add(who, Op::MountGroup { group, writable }));
         }
     }
     if !groups.is_empty() {
@@ -398,6 +426,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     }
     if spec.terminal {
         add(who, Op::TakeTerminal);
+    }
+    if spec.cgroup.delegate {
+        (0..groups.len()).for_each(|group| add(who, Op::Delegate { group, user: spec.user.clone() }));
     }
     spec.workdir.iter().for_each(|dir| add(who, Op::Chdir(dir.clone())));
     if spec.root.is_some() || spec.user.is_some() || !spec.groups.is_empty() {

@@ -7,11 +7,13 @@ use std::os::unix::ffi::OsStringExt;
 use crate::cli;
 use crate::error::{Error, Result};
 
+mod cgroup;
 mod limits;
 mod mounts;
 mod process;
 mod root;
-pub(crate) use limits::{CPU_PERIOD, Limits, size};
+pub(crate) use cgroup::Cgroup;
+pub(crate) use limits::{CPU_PERIOD, Limits, Throttle, UNLIMITED, size, weight_of_shares};
 pub(crate) use mounts::{Device, IdMap, Mount, What};
 pub(crate) use process::{Defaults, MOST_GROUPS, Principal, User, Variable};
 pub(crate) use root::{Changes, From, MAX_UNPACKED, Root};
@@ -68,12 +70,21 @@ pub(crate) struct Spec {
     /// `--interactive` was said.
     pub(crate) interactive: bool,
     pub(crate) limits: Limits,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) oom_score_adj: Option<i32>,
+    /// It goes on without the caller, who will want to pause, count and end it: it has a group in any case.
+    pub(crate) kept: bool,
     /// Whether `ps` shall list it.
     pub(crate) listed: bool,
     pub(crate) argv: Vec<CString>,
 }
 
 impl Spec {
+    /// Whether the machine's cgroups matter.
+    pub(crate) fn wants_groups(&self) -> bool {
+        !self.cgroup.none && (self.kept || self.cgroup.asks() || self.limits != Limits::default())
+    }
+
     /// Where the files of the container come from; looked at first, since an image says more.
     pub(crate) fn root(run: &cli::Run) -> Result<Option<Root>> {
         root::root(run)
@@ -96,6 +107,7 @@ impl Spec {
             return Err(Error::new(format!("--workdir {} is not absolute", dir.to_string_lossy()))
                 .hint("in a root of its own it begins with /"));
         }
+        let limits = Limits::new(&run.limits)?.at_start()?;
         let image_workdir = Some(&image.working_dir).filter(|dir| !dir.is_empty());
         Ok(Self {
             hostname: hostname.or(default),
@@ -124,7 +136,10 @@ impl Spec {
             preserve_fds: number("--preserve-fds", run.preserve_fds.as_deref(), 1024)?.unwrap_or(0),
             terminal: run.tty,
             interactive: run.interactive,
-            limits: Limits::new(&run)?,
+            cgroup: Cgroup::new(&run.cgroup, &limits)?,
+            oom_score_adj: cgroup::oom_score_adj(run.cgroup.oom_score_adj.as_deref())?,
+            limits,
+            kept: false,
             listed: true,
             argv: process::words(run.argv, run.entrypoint, image)?,
             namespaces,

@@ -8,6 +8,7 @@ use crate::linux::elf::{self, Trouble};
 use crate::plan::{Op, Plan};
 use crate::sync::Detail;
 
+mod groups;
 mod tree;
 
 /// `detail` is what the container's side saw of a file that could not be executed.
@@ -29,16 +30,7 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::OpenState { dir } => format!("open the state directory {}", dir.to_string_lossy()),
         Op::MountHierarchy { group: g } => format!("mount cgroup2 on {}", group(g)),
         Op::OpenHierarchy { group: g } => format!("open the cgroup hierarchy {}", group(g)),
-        Op::MakeParent { group: g } => format!("make the cgroup {}/nsctl", group(g)),
-        Op::Enable { group: g, .. } => {
-            format!(
-                "enable the cgroup controllers {} below {}",
-                plan.groups[*g].controllers.to_string_lossy(),
-                group(g)
-            )
-        }
-        Op::MakeGroup { group: g } | Op::InheritCpuset { group: g, .. } => format!("make the cgroup {}", dir(g)),
-        Op::Limit { group: g, file, value, .. } => format!("set {file} to {value} in the cgroup {}", dir(g)),
+        op if groups::is_about(op) => return groups::sentence(plan, op, errno),
         op if tree::is_about(op) => return tree::sentence(op, errno),
         Op::OpenNamespace { path, .. } => format!("open the namespace {}", path.to_string_lossy()),
         Op::JoinPid { .. } | Op::Join { .. } => "join a namespace".into(),
@@ -52,10 +44,10 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::MountProc => "mount proc on /proc".into(),
         Op::EnterGroup { group: g } => format!("enter the cgroup {}", dir(g)),
         Op::NewCgroupNamespace => "make a cgroup namespace".into(),
-        Op::MountGroup { group: g } => format!("mount the container's cgroup on {}", group(g)),
         Op::OpenTerminal { .. } => "open a pseudoterminal".into(),
         Op::MountConsole => "mount the terminal on /dev/console".into(),
         Op::SendTerminal | Op::TakeTerminal | Op::SaveTerminal => "hand the terminal over".into(),
+        Op::MountGroup { group: g, .. } => format!("mount the container's cgroup on {}", group(g)),
         Op::Chdir(dir) => format!("change to the directory {}", dir.to_string_lossy()),
         Op::CloseOnExec { .. } => "mark descriptors close-on-exec".into(),
         Op::Record => "record the container's state".into(),
@@ -88,18 +80,6 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
         }
         (Op::MountProc, Errno::NOENT) => "make the directory /proc",
         (Op::MountProc, Errno::PERM) => "an outer container masks /proc; --pid host does without a new one",
-        (Op::Enable { .. }, Errno::BUSY) => {
-            "the root of the hierarchy has processes of its own: nsctl runs inside another container's cgroup namespace"
-        }
-        (Op::Enable { .. }, Errno::NOENT) => "the controller is not there: it is disabled, or bound to cgroup v1",
-        (Op::MakeParent { .. } | Op::MakeGroup { .. } | Op::Limit { .. }, Errno::ROFS) => {
-            "the cgroup mount is read-only: nsctl runs inside another container"
-        }
-        (Op::MakeParent { .. } | Op::MakeGroup { .. } | Op::Limit { .. }, Errno::ACCESS | Errno::PERM) => {
-            "limits need root, or a delegated cgroup"
-        }
-        (Op::Limit { .. }, Errno::INVAL | Errno::RANGE) => "the kernel does not take this value",
-        (Op::Limit { .. }, Errno::NOENT) => "the kernel was built without this limit",
         (Op::OpenNamespace { .. }, Errno::NOENT) => "the process is gone, or the kernel has no such namespace",
         (Op::OpenTerminal { .. }, Errno::NOSPC) => {
             "there are as many as /proc/sys/kernel/pty/max allows: end some, or raise it"

@@ -72,6 +72,23 @@ pub(super) fn become_user(
     Ok(())
 }
 
+/// Who the user is, in the files that are this process's root.
+#[inline(never)]
+pub(super) fn ids(user: &User) -> Result<(u32, u32), Errno> {
+    let mut groups = Groups { ids: [Gid::ROOT; MOST_GROUPS], count: 0 };
+    look_up(file::handle(c"/")?.as_fd(), user, &mut groups, &mut Home::new())
+}
+
+/// From -1000, never killed for want of memory, to 1000, always first. EACCES: to go below what one has takes CAP_SYS_RESOURCE.
+pub(super) fn set_oom_score(score: i32) -> Result<(), Errno> {
+    let mut text: Text<8> = Text::new();
+    if score < 0 {
+        text.push(b"-")?;
+    }
+    text.push_number(score.unsigned_abs())?;
+    file::write(CWD, c"/proc/self/oom_score_adj", text.as_bytes())
+}
+
 /// User and group; the groups it is a member of are added, unless a group was asked for.
 fn look_up(root: BorrowedFd<'_>, user: &User, groups: &mut Groups, home: &mut Home) -> Result<(u32, u32), Errno> {
     let who = match &user.user {

@@ -91,11 +91,34 @@ Process
   --no-init                       COMMAND itself is PID 1 (no reaper, no forwarding inside)
   --preserve-fds N                hand descriptors 3 to N+2 on; all others are closed
 
-Limits (a cgroup /nsctl/ID is made for them and removed at the end; v1, v2 or both)
-  -m, --memory SIZE        bytes, or with k, m, g; beyond it the kernel kills
-  --cpus N                 processor time, as a number of processors: 0.5, 2
-  --pids-limit N           tasks; -1: none
-  --cpuset-cpus LIST       0-2,7
+Limits (a cgroup nsctl/ID is made for them and removed at the end; v1, v2 or both)
+  -m, --memory SIZE                bytes, or with k, m, g; beyond it the kernel kills
+  --memory-swap SIZE               memory and swap together; as much as --memory: no swap; -1: any amount;
+                                   default: twice --memory
+  --memory-reservation SIZE        what is left to it when memory is short
+  --memory-high SIZE               from here on its processes are slowed down and have to give back (v2)
+  --oom-group                      the kernel kills all of its processes, not one (v2)
+  --oom-score-adj N                -1000 to 1000: how soon the kernel kills it when the machine has no more memory
+  --cpus N                         processor time, as a number of processors: 0.5, 2
+  --cpu-quota N, --cpu-period N    the same in microseconds, so much in each period (default: 100000)
+  --cpu-burst N                    microseconds of unused quota that may be used later
+  -c, --cpu-shares N               share among those who want to run: 2 to 262144, others have 1024
+  --cpu-weight N                   the same on the scale of v2: 1 to 10000, others have 100
+  --cpuset-cpus LIST, --cpuset-mems LIST
+                                   processors and memory nodes: 0-2,7
+  --pids-limit N                   tasks; -1: none
+  --blkio-weight N, --io-weight N  share of disks: 10 to 1000, or on the scale of v2 1 to 10000; others have 100
+  --device-read-bps DEV:SIZE, --device-write-bps DEV:SIZE
+  --device-read-iops DEV:N, --device-write-iops DEV:N
+                                   bytes, or operations, a second of one disk
+  --hugetlb-limit SIZE:SIZE        huge pages of the first size, bytes
+  --device-cgroup-rule RULE        one more device that can be opened: 'c 10:229 rwm', 'b *:* r', 'a *:* rwm';
+                                   a container with a root of its own and a cgroup opens only those of every
+                                   container (null, zero, full, random, urandom, tty, console, terminals)
+                                   and those of --device
+  --cgroup-parent PATH             make the group there; what is missing of PATH is made, and stays
+  --cgroup-delegate                the command may make cgroups of its own; on v2 it starts in /payload
+  --cgroup none                    no group at all
 
 Bookkeeping
   --name NAME              for nsctl ps; unique among the running

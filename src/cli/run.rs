@@ -41,6 +41,7 @@ pub(super) fn run(parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
 /// Every short option is a long one's.
 fn short(letter: char, run: &mut Run, parser: &mut Parser) -> Result<()> {
     let name = match letter {
+        'c' => "cpu-shares",
         'e' => "env",
         'h' => "hostname",
         // Letters may follow, which are no value of it.
@@ -66,6 +67,9 @@ fn short(letter: char, run: &mut Run, parser: &mut Parser) -> Result<()> {
 }
 
 fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
+    if run.limits.take(name, parser)? || run.cgroup.take(name, parser)? {
+        return Ok(());
+    }
     match name {
         "uts" => once(&mut run.uts, "--uts", text(parser)?),
         "pid" => once(&mut run.pid, "--pid", text(parser)?),
@@ -92,10 +96,6 @@ fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
         "label" => list(&mut run.label, text(parser)?),
         "rm" => flag(&mut run.rm, parser),
         "pidfile" => once(&mut run.pidfile, "--pidfile", word(parser)?),
-        "memory" => once(&mut run.memory, "--memory", text(parser)?),
-        "cpus" => once(&mut run.cpus, "--cpus", text(parser)?),
-        "pids-limit" => once(&mut run.pids_limit, "--pids-limit", text(parser)?),
-        "cpuset-cpus" => once(&mut run.cpuset_cpus, "--cpuset-cpus", text(parser)?),
         "explain" => flag(&mut run.explain, parser),
         "verbose" => flag(&mut run.verbose, parser),
         _ => files(name, run, parser),
@@ -134,6 +134,10 @@ fn not_here(name: &str) -> Error {
         }
         "dns" | "dns-search" | "dns-option" | "add-host" => "-v FILE:/etc/resolv.conf, or -v FILE:/etc/hosts",
         "restart" => "nsctl starts nothing again",
+        "kernel-memory" | "memory-swappiness" | "oom-kill-disable" | "cpu-rt-period" | "cpu-rt-runtime" => {
+            "kernels have dropped it, or do so with cgroup v2"
+        }
+        "blkio-weight-device" => "there is --device-read-bps and its like for one device",
         "readonly" => "it is --read-only",
         "workingdir" | "cwd" => "it is --workdir",
         "root" => "it is --rootfs DIR",
@@ -149,7 +153,7 @@ fn not_here(name: &str) -> Error {
 }
 
 /// A switch, also as `--name=true` and `--name=false`.
-fn flag(slot: &mut bool, parser: &mut Parser) -> Result<()> {
+pub(super) fn flag(slot: &mut bool, parser: &mut Parser) -> Result<()> {
     let value = parser.optional_value();
     *slot = match value.as_ref().map(|value| value.to_str()) {
         None | Some(Some("true" | "1")) => true,

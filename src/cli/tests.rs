@@ -18,7 +18,7 @@ fn refusal(line: &str) -> String {
 #[test]
 fn options_end_at_the_command() {
     let run = run_of("run -m 64m --name web sh -c -m --name");
-    assert_eq!(run.memory.as_deref(), Some("64m"));
+    assert_eq!(run.limits.0, [("--memory", "64m".to_string())]);
     assert_eq!(run.name.as_deref(), Some("web"));
     assert_eq!(run.argv, ["sh", "-c", "-m", "--name"]);
 }
@@ -30,8 +30,9 @@ fn two_dashes_end_the_options() {
 
 #[test]
 fn values_stand_apart_or_after_equals() {
-    assert_eq!(run_of("run --memory=1g true").memory.as_deref(), Some("1g"));
-    assert_eq!(run_of("run -m1g true").memory.as_deref(), Some("1g"));
+    assert_eq!(run_of("run --memory=1g true").limits.0, [("--memory", "1g".to_string())]);
+    assert_eq!(run_of("run -m1g true").limits.0, [("--memory", "1g".to_string())]);
+    assert_eq!(run_of("run -c 512 --oom-group true").limits.0[1], ("--oom-group", "true".to_string()));
     assert_eq!(run_of("run --network host true").net.as_deref(), Some("host"));
     assert_eq!(run_of("run -h box true").hostname.as_deref(), Some("box"));
 }
@@ -62,9 +63,11 @@ fn every_option_of_run_is_in_its_help() {
     // The arms of the two matches over long options.
     let source = include_str!("run.rs").split("/// What users of other engines type").next().unwrap();
     let arms = source.lines().map(str::trim).filter(|line| line.starts_with('"') && line.contains("=>"));
-    let options: Vec<&str> =
+    let mut options: Vec<&str> =
         arms.flat_map(|line| line.split("=>").next().unwrap().split('"').skip(1).step_by(2)).collect();
-    assert!(options.len() > 40);
+    let limits = include_str!("limits.rs").split('"').skip(1).step_by(2);
+    options.extend(limits.filter_map(|quoted| quoted.strip_prefix("--")));
+    assert!(options.len() > 60, "{}", options.len());
     for option in options {
         assert!(help("run").contains(&format!("--{option}")), "--{option} is not in nsctl run --help");
     }

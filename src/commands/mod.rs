@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod image;
+pub(crate) mod machine;
 pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod table;

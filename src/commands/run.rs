@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 
 use crate::cli;
-use crate::commands::print;
+use crate::commands::{machine, print};
 use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result};
 use crate::explain;
 use crate::ground;
@@ -17,7 +17,7 @@ use crate::linux::{cgroup, sys};
 use crate::plan::{DEFAULT_PATH, Ground, Host, MOMENT, Plan};
 use crate::reaper;
 use crate::relay::{Input, Keys, Relay, Remote};
-use crate::spec::{Changes, Limits, Spec};
+use crate::spec::{Changes, Spec};
 use crate::state::{self, State};
 use crate::supervise;
 
@@ -175,14 +175,8 @@ fn host(spec: &Spec, state: Option<CString>) -> Result<Host> {
         programs,
         lower: None,
         ground: Ground::default(),
-        hierarchies: if spec.limits == Limits::default() {
-            Vec::new()
-        } else {
-            cgroup::hierarchies().map_err(|errno| {
-                Error::os("read /proc/self/mountinfo", errno)
-                    .hint("limits need a mounted /proc: mount -t proc proc /proc")
-            })?
-        },
+        hierarchies: machine::hierarchies(spec)?,
+        disks: machine::disks(&spec.limits)?,
         state,
         environ,
     })

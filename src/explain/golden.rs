@@ -62,7 +62,7 @@ fn plan_of(text: &str) -> String {
         _ => panic!("{text} has no plan"),
     };
     let spec = spec.unwrap_or_else(|error| panic!("{text}: {error}"));
-    let limited = spec.limits != crate::spec::Limits::default();
+    let limited = spec.wants_groups();
     let program = format!("/usr/bin/{}", spec.argv[0].to_string_lossy());
     let lower = spec.root.as_ref().map(|root| match &root.from {
         From::Directory(path) => Lower::Directories(vec![path.clone()]),
@@ -77,6 +77,7 @@ fn plan_of(text: &str) -> String {
         environ: vec![("HOME".into(), "/root".into()), ("PATH".into(), "/usr/bin".into())],
         programs: vec![std::ffi::CString::new(program).unwrap()],
         hierarchies: if limited { hierarchies(lines.next().unwrap_or("v2")) } else { Vec::new() },
+        disks: vec![rustix::fs::makedev(8, 16); spec.limits.throttle.len()],
         state: Some(c"/run/nsctl".into()),
         lower,
         ground: Ground { devices, ..ground(lines.next().unwrap_or("new")) },

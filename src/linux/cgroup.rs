@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Mode};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
@@ -13,9 +13,11 @@ use super::{file, mounts};
 
 #[allow(dead_code)] // until the verbs that need it are there: pause, kill, stats, top
 mod control;
+mod setting;
 #[allow(dead_code)] // likewise
 mod usage;
 pub(crate) use control::{Group, Groups};
+pub(crate) use setting::{Setting, controller_needs};
 #[allow(unused_imports)] // likewise
 pub(crate) use usage::{Memory, Usage, memory};
 
@@ -59,6 +61,12 @@ pub(crate) fn hierarchies() -> Result<Vec<Hierarchy>, Errno> {
         found.push(unmounted());
     }
     Ok(found)
+}
+
+/// Whether groups can be made in it: it can be written to, or mounted.
+pub(crate) fn is_usable(hierarchy: &Hierarchy) -> bool {
+    let access = |path: &CStr| rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::empty()).is_ok();
+    access(&hierarchy.mount) && (hierarchy.mounted || !hierarchy.controllers.is_empty())
 }
 
 fn version_of(fs: &str) -> Option<Version> {
@@ -125,11 +133,42 @@ pub(crate) fn make_new(root: BorrowedFd<'_>, dir: &CStr) -> Result<OwnedFd, Errn
     Ok(group)
 }
 
-/// v2: gives the children of `dir` these controllers ("+memory +pids").
+/// v2: gives the children of `dir` these controllers ("+memory +pids"). EBUSY and EAGAIN: a process that is about to move out of the
+/// group, or to end, is still in it; tried again for a quarter of a second (crun #758).
 pub(crate) fn enable(root: BorrowedFd<'_>, dir: Option<&CStr>, controllers: &CStr) -> Result<(), Errno> {
-    let Some(dir) = dir else { return file::write(root, c"cgroup.subtree_control", controllers.to_bytes()) };
-    let dir = file::open_dir(root, dir)?;
-    file::write(&dir, c"cgroup.subtree_control", controllers.to_bytes())
+    let inner = dir.map(|dir| file::open_dir(root, dir)).transpose()?;
+    let dir = inner.as_ref().map_or(root, AsFd::as_fd);
+    let mut wait = 1_000_000;
+    loop {
+        match file::write(dir, c"cgroup.subtree_control", controllers.to_bytes()) {
+            Err(Errno::BUSY | Errno::AGAIN) if wait < 200_000_000 => pause(wait),
+            other => return other,
+        }
+        wait *= 2;
+    }
+}
+
+/// Where a container that was given its group for itself begins: the group itself must be without processes as soon as it hands
+/// controllers on (the rule of "no internal processes" of cgroup-v2.rst).
+pub(crate) const LEAF: &CStr = c"payload";
+
+/// Hands a group over to a user: the directory, and the files that move processes and controllers, but none that sets a limit
+/// (cgroup-v2.rst, "Model of Delegation"). On v1 there is no leaf.
+pub(crate) fn delegate(group: BorrowedFd<'_>, version: Version, uid: u32, gid: u32) -> Result<(), Errno> {
+    let (uid, gid) = (Some(rustix::fs::Uid::from_raw(uid)), Some(rustix::fs::Gid::from_raw(gid)));
+    let files: &[&CStr] = match version {
+        Version::V2 => &[c"cgroup.procs", c"cgroup.subtree_control", c"cgroup.threads"],
+        Version::V1 => &[c"cgroup.procs", c"tasks"],
+    };
+    rustix::fs::fchown(group, uid, gid)?;
+    for name in files {
+        match rustix::fs::chownat(group, *name, uid, gid, AtFlags::SYMLINK_NOFOLLOW) {
+            // cgroup.threads came with 4.14.
+            Err(Errno::NOENT) => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// v1 refuses tasks in a cpuset group whose cpus and mems are empty: hand the parent's down (cpuset(7)).

@@ -4,6 +4,7 @@ pub(crate) mod sys;
 
 pub(crate) mod cgroup;
 pub(crate) mod clock;
+pub(crate) mod devices;
 pub(crate) mod elf;
 pub(crate) mod file;
 pub(crate) mod idmap;

@@ -11,6 +11,7 @@ use libc::{c_char, c_int, c_long};
 use linux_raw_sys::general as k;
 use rustix::io::Errno;
 
+pub(crate) mod bpf;
 mod signals;
 pub(crate) use signals::*;
 

@@ -4,98 +4,163 @@ use std::ffi::CString;
 
 use super::{Group, Host, Op};
 use crate::error::{Error, Result};
-use crate::linux::cgroup::{Hierarchy, PARENT, Version};
-use crate::spec::{CPU_PERIOD, Limits};
+use crate::linux::cgroup::{Hierarchy, PARENT, Setting, Version, controller_needs};
+use crate::linux::devices::{DEFAULTS, Rule};
+use crate::spec::Spec;
 
-/// Control files, their values, and whether the kernel may lack them.
-type Settings = Vec<(&'static str, String, bool)>;
+mod settings;
+pub(crate) use settings::settings;
 
-/// The groups that the limits need, and the steps that make them and set the limits.
-pub(super) fn plan(limits: &Limits, host: &Host) -> Result<(Vec<Group>, Vec<Op>)> {
-    let mut groups: Vec<(usize, Vec<&str>)> = Vec::new();
+/// The groups that the container needs, and the steps that make them and set the limits.
+pub(super) fn plan(spec: &Spec, host: &Host) -> Result<(Vec<Group>, Vec<Op>)> {
+    if spec.cgroup.none {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut groups = Groups { host, found: Vec::new() };
+    let version = |controller: &str| {
+        find(&host.hierarchies, controller).map_or(Version::V2, |index| host.hierarchies[index].version)
+    };
     let mut files = Vec::new();
-    for (controller, v2, v1) in wanted(limits) {
-        let hierarchy = find(&host.hierarchies, controller).ok_or_else(|| missing(controller))?;
-        let group = groups.iter().position(|(index, _)| *index == hierarchy).unwrap_or_else(|| {
-            groups.push((hierarchy, Vec::new()));
-            groups.len() - 1
-        });
-        groups[group].1.push(controller);
-        let settings = if host.hierarchies[hierarchy].version == Version::V2 { v2 } else { v1 };
-        for (file, value, optional) in settings {
-            files.push(Op::Limit { group, file, value, optional });
+    for wanted in settings(&spec.limits, &host.disks, &version) {
+        if wanted.setting.files.is_empty() {
+            return Err(only_v2(&wanted.setting, wanted.controller));
+        }
+        let group = groups.with(wanted.controller).ok_or_else(|| missing(&wanted.setting, wanted.controller))?;
+        files.push(Op::Limit { group, setting: wanted.setting });
+    }
+    let somewhere = spec.cgroup.parent.is_some() && groups.found.is_empty();
+    if spec.kept || spec.cgroup.delegate || somewhere {
+        groups.any();
+        if groups.found.is_empty() && (spec.cgroup.delegate || somewhere) {
+            return Err(Error::new("no cgroup hierarchy is mounted").hint("the kernel needs CONFIG_CGROUPS"));
         }
     }
+    if spec.cgroup.delegate {
+        groups.everything();
+    }
+    files.extend(groups.devices(spec)?);
 
+    let parent = spec.cgroup.parent.clone().unwrap_or_else(|| PARENT.into());
     let mut ops = Vec::new();
-    let made = groups
-        .into_iter()
-        .enumerate()
-        .map(|(group, (hierarchy, controllers))| {
-            make(group, &host.hierarchies[hierarchy], &controllers, &host.id, &mut ops)
-        })
-        .collect();
+    let mut made = Vec::new();
+    for (group, (index, controllers)) in groups.found.iter().enumerate() {
+        made.push(make(group, &host.hierarchies[*index], controllers, &parent, &host.id, &mut ops));
+    }
     ops.extend(files);
+    if spec.cgroup.delegate {
+        ops.extend(
+            (0..made.len()).filter(|group| made[*group].version == Version::V2).map(|group| Op::MakeLeaf { group }),
+        );
+    }
     Ok((made, ops))
 }
 
-/// The controllers that the limits ask for, each with its files of v2 and those of v1.
-fn wanted(limits: &Limits) -> Vec<(&'static str, Settings, Settings)> {
-    let mut wanted: Vec<(&str, Settings, Settings)> = Vec::new();
-    if let Some(bytes) = limits.memory {
-        // With swap, as much again may be swapped out: docker's and podman's default.
-        let twice = bytes.saturating_mul(2).min(i64::MAX as u64).to_string();
-        wanted.push((
-            "memory",
-            vec![("memory.max", bytes.to_string(), false), ("memory.swap.max", bytes.to_string(), true)],
-            vec![("memory.limit_in_bytes", bytes.to_string(), false), ("memory.memsw.limit_in_bytes", twice, true)],
-        ));
+/// The hierarchies in which there will be a group, by their numbers, and of each the controllers that it is for.
+struct Groups<'a> {
+    host: &'a Host,
+    found: Vec<(usize, Vec<String>)>,
+}
+
+impl Groups<'_> {
+    /// The number of the group in that hierarchy.
+    fn in_hierarchy(&mut self, hierarchy: usize) -> usize {
+        self.found.iter().position(|(index, _)| *index == hierarchy).unwrap_or_else(|| {
+            self.found.push((hierarchy, Vec::new()));
+            self.found.len() - 1
+        })
     }
-    if let Some(quota) = limits.cpu_quota {
-        wanted.push((
-            "cpu",
-            vec![("cpu.max", format!("{quota} {CPU_PERIOD}"), false)],
-            vec![
-                ("cpu.cfs_period_us", CPU_PERIOD.to_string(), false),
-                ("cpu.cfs_quota_us", quota.to_string(), false),
-            ],
-        ));
+
+    /// The number of the group that has the controller.
+    fn with(&mut self, controller: &str) -> Option<usize> {
+        let group = self.in_hierarchy(find(&self.host.hierarchies, controller)?);
+        let controllers = &mut self.found[group].1;
+        if !controllers.iter().any(|name| name == controller) {
+            controllers.push(controller.into());
+        }
+        Some(group)
     }
-    if let Some(tasks) = limits.pids {
-        let file = vec![("pids.max", tasks.to_string(), false)];
-        wanted.push(("pids", file.clone(), file));
+
+    /// The number of the group in the v2 hierarchy.
+    fn v2(&mut self) -> Option<usize> {
+        let hierarchy = self.host.hierarchies.iter().position(|hierarchy| hierarchy.version == Version::V2)?;
+        Some(self.in_hierarchy(hierarchy))
     }
-    if let Some(list) = &limits.cpuset {
-        let file = vec![("cpuset.cpus", list.clone(), false)];
-        wanted.push(("cpuset", file.clone(), file));
+
+    /// One that can be frozen: v2, even without controllers, or the v1 freezer.
+    fn any(&mut self) {
+        if self.v2().is_none() {
+            self.with("freezer");
+        }
     }
-    wanted
+
+    /// v2: what is to be handed on must be there.
+    fn everything(&mut self) {
+        for (index, controllers) in &mut self.found {
+            let hierarchy = &self.host.hierarchies[*index];
+            if hierarchy.version == Version::V2 {
+                controllers.clone_from(&hierarchy.controllers);
+            }
+        }
+    }
+
+    /// Which devices there are: with a root of its own the usual ones and those of `--device`, if there is a group at all; without,
+    /// all, unless rules were asked for.
+    fn devices(&mut self, spec: &Spec) -> Result<Option<Op>> {
+        let asked = !spec.cgroup.rules.is_empty();
+        if !asked && (spec.root.is_none() || self.found.is_empty()) {
+            return Ok(None);
+        }
+        let group = match find(&self.host.hierarchies, "devices") {
+            Some(_) => self.with("devices"),
+            None => self.v2(),
+        };
+        let Some(group) = group else {
+            return if asked { Err(no_devices()) } else { Ok(None) };
+        };
+        let ground = &self.host.ground;
+        let given = ground
+            .devices
+            .iter()
+            .map(|device| Rule::device(device.mode & libc::S_IFMT == libc::S_IFCHR, device.number));
+        let terminal = ground.terminal_number.map(|number| Rule::device(true, number));
+        let mut rules = DEFAULTS.to_vec();
+        rules.extend(terminal.into_iter().chain(given).chain(spec.cgroup.rules.iter().copied()));
+        Ok(Some(Op::AllowDevices { group, rules, optional: !asked }))
+    }
 }
 
 /// The container's group in one hierarchy, and the steps from the hierarchy's root down to it.
-fn make(group: usize, hierarchy: &Hierarchy, controllers: &[&str], id: &str, ops: &mut Vec<Op>) -> Group {
+fn make(
+    group: usize,
+    hierarchy: &Hierarchy,
+    controllers: &[String],
+    parent: &CString,
+    id: &str,
+    ops: &mut Vec<Op>,
+) -> Group {
     let v2 = hierarchy.version == Version::V2;
-    let cpuset = !v2 && controllers.contains(&"cpuset");
+    let enable = v2 && !controllers.is_empty();
+    let cpuset = !v2 && hierarchy.controllers.iter().any(|name| name == "cpuset");
     if !hierarchy.mounted {
         ops.push(Op::MountHierarchy { group });
     }
     ops.push(Op::OpenHierarchy { group });
-    if v2 {
-        ops.push(Op::Enable { group, parent: false });
+    let mut above = Vec::new();
+    let slashes = parent.to_bytes().iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    for end in slashes.chain([parent.count_bytes()]) {
+        above.push(CString::new(&parent.to_bytes()[..end]).unwrap_or_default());
     }
-    ops.push(Op::MakeParent { group });
-    if v2 {
-        ops.push(Op::Enable { group, parent: true });
-    }
-    if cpuset {
-        ops.push(Op::InheritCpuset { group, parent: true });
-    }
-    ops.push(Op::MakeGroup { group });
-    if cpuset {
-        ops.push(Op::InheritCpuset { group, parent: false });
+    for level in 0..=above.len() {
+        if enable {
+            ops.push(Op::Enable { group, level });
+        }
+        ops.push(if level < above.len() { Op::MakeParent { group, level } } else { Op::MakeGroup { group } });
+        if cpuset {
+            ops.push(Op::InheritCpuset { group, level });
+        }
     }
     let names: Vec<String> = if v2 {
-        controllers.iter().map(|name| (*name).to_string()).collect()
+        controllers.to_vec()
     } else {
         // A mount of a v1 hierarchy must name all of its controllers.
         hierarchy.controllers.iter().filter(|name| !["rw", "ro"].contains(&name.as_str())).cloned().collect()
@@ -104,49 +169,102 @@ fn make(group: usize, hierarchy: &Hierarchy, controllers: &[&str], id: &str, ops
     Group {
         version: hierarchy.version,
         mount: hierarchy.mount.clone(),
-        dir: CString::new(format!("{}/{id}", PARENT.to_string_lossy())).unwrap_or_default(),
+        dir: CString::new(format!("{}/{id}", parent.to_string_lossy())).unwrap_or_default(),
+        above,
         controllers: CString::new(text).unwrap_or_default(),
         names,
     }
 }
 
-/// A controller lives in one hierarchy only; v2 lists only what v1 has not taken.
+/// A controller lives in one hierarchy only; v2 lists only what v1 has not taken. What is io on v2 is blkio on v1.
 fn find(hierarchies: &[Hierarchy], controller: &str) -> Option<usize> {
-    hierarchies.iter().position(|hierarchy| hierarchy.controllers.iter().any(|name| name == controller))
+    let has = |hierarchy: &Hierarchy| {
+        let v1_name = if controller == "io" && hierarchy.version == Version::V1 { "blkio" } else { controller };
+        hierarchy.controllers.iter().any(|name| name == v1_name)
+    };
+    hierarchies.iter().position(has)
 }
 
-fn missing(controller: &str) -> Error {
-    let (option, config) = match controller {
-        "memory" => ("--memory", "CONFIG_MEMCG, and no cgroup_disable=memory at boot"),
-        "cpu" => ("--cpus", "CONFIG_CFS_BANDWIDTH"),
-        "pids" => ("--pids-limit", "CONFIG_CGROUP_PIDS"),
-        _ => ("--cpuset-cpus", "CONFIG_CPUSETS"),
-    };
+fn missing(setting: &Setting, controller: &str) -> Error {
+    let option = setting.option;
     Error::new(format!("{option}: no mounted cgroup hierarchy has the {controller} controller"))
-        .hint(format!("the kernel needs {config}; nsctl check shows what is there"))
+        .hint(format!("the kernel needs {}; nsctl check shows what is there", controller_needs(controller)))
+}
+
+fn only_v2(setting: &Setting, controller: &str) -> Error {
+    Error::new(format!("{}: cgroup v1 has no such limit, and has the {controller} controller here", setting.option))
+        .hint(format!("cgroup_no_v1={controller} at boot leaves it to v2"))
+}
+
+fn no_devices() -> Error {
+    Error::new("--device-cgroup-rule: no mounted cgroup hierarchy can do that")
+        .hint("the kernel needs CONFIG_CGROUP_BPF and a cgroup2 mount, or CONFIG_CGROUP_DEVICE on v1")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::{Defaults, Limits};
 
-    #[test]
-    fn a_limit_without_its_controller_names_the_config() {
-        let host = Host {
+    fn spec() -> Spec {
+        let run = crate::cli::Run { argv: vec!["true".into()], ..Default::default() };
+        Spec::new(run, None, &Defaults::default()).unwrap()
+    }
+
+    fn host(hierarchies: Vec<Hierarchy>) -> Host {
+        Host {
             id: "0123456789ab".into(),
             environ: vec![],
             programs: vec![c"/bin/true".into()],
-            hierarchies: vec![],
+            hierarchies,
+            disks: vec![],
             state: None,
             lower: None,
             ground: crate::plan::Ground::default(),
-        };
+        }
+    }
+
+    fn hierarchy(version: Version, controllers: &[&str]) -> Hierarchy {
+        let controllers = controllers.iter().map(|name| (*name).to_string()).collect();
+        Hierarchy { version, mount: c"/sys/fs/cgroup/x".into(), mounted: true, controllers }
+    }
+
+    #[test]
+    fn a_limit_without_its_controller_names_the_config() {
         let limits = Limits { pids: Some(1), ..Limits::default() };
-        let refused = plan(&limits, &host).err().unwrap().to_string();
+        let refused = plan(&Spec { limits, ..spec() }, &host(vec![])).err().unwrap().to_string();
         assert!(
             refused.starts_with("--pids-limit: no mounted cgroup hierarchy has the pids controller"),
             "{refused}"
         );
         assert!(refused.contains("CONFIG_CGROUP_PIDS"));
+    }
+
+    #[test]
+    fn what_v1_lacks_is_refused() {
+        let limits = Limits { memory_high: Some(1 << 20), ..Limits::default() };
+        let v1 = host(vec![hierarchy(Version::V1, &["rw", "memory"])]);
+        let refused = plan(&Spec { limits, ..spec() }, &v1).err().unwrap().to_string();
+        assert!(refused.starts_with("--memory-high: cgroup v1 has no such limit"), "{refused}");
+    }
+
+    #[test]
+    fn a_kept_container_has_a_group_where_there_can_be_one() {
+        let kept = || Spec { kept: true, ..spec() };
+        let freezer = || hierarchy(Version::V1, &["rw", "freezer"]);
+        let memory = || hierarchy(Version::V1, &["rw", "memory"]);
+        let names = |spec: &Spec, hierarchies: Vec<Hierarchy>| {
+            let (groups, ops) = plan(spec, &host(hierarchies)).unwrap();
+            assert!(!ops.iter().any(|op| matches!(op, Op::Enable { .. })));
+            groups.into_iter().map(|group| (group.version, group.names.join(","))).collect::<Vec<_>>()
+        };
+        let unified = || hierarchy(Version::V2, &["memory"]);
+        assert_eq!(names(&kept(), vec![memory(), freezer(), unified()]), [(Version::V2, String::new())]);
+        assert_eq!(names(&kept(), vec![memory(), freezer()]), [(Version::V1, "freezer".into())]);
+        assert_eq!(names(&kept(), vec![memory()]), []);
+        assert_eq!(names(&kept(), vec![]), []);
+        let none = crate::spec::Cgroup { none: true, ..Default::default() };
+        assert_eq!(names(&Spec { cgroup: none, ..kept() }, vec![unified()]), []);
+        assert_eq!(names(&spec(), vec![unified()]), []);
     }
 }
