@@ -7,11 +7,13 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::error::{Error, Result};
 
+mod events;
 mod help;
 mod image;
 mod limits;
 mod listing;
 mod run;
+pub(crate) use events::Events;
 pub(crate) use help::{VERSION, text as help};
 pub(crate) use image::Image;
 pub(crate) use limits::{Cgroup, Limits};
@@ -31,6 +33,7 @@ pub(crate) enum Command {
     Ps(Ps),
     Check(Check),
     Image(Image),
+    Events(Events),
 }
 
 /// `nsctl run`, as typed.
@@ -124,6 +127,7 @@ fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Com
         Some("ps") => ps(parser),
         Some("check") => check(parser),
         Some("image") => image::image(parser),
+        Some("events") => events::events(parser),
         Some("version") => Ok(Command::Version),
         Some("help") => match parser.next().map_err(wrong)? {
             None => Ok(Command::Help("nsctl")),
@@ -134,7 +138,7 @@ fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Com
             Some(other) => Err(wrong(other.unexpected())),
         },
         _ => Err(Error::new(format!("nsctl has no command {}", verb.display()))
-            .hint("it has run, simple, ps, image, check; see nsctl --help")),
+            .hint("it has run, simple, ps, events, image, check; see nsctl --help")),
     }
 }
 

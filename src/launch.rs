@@ -31,6 +31,7 @@ use crate::linux::tty::Modes;
 use crate::linux::{cgroup, clock, file, idmap, sys, upper};
 use crate::plan::{Group, Op, Plan, Who};
 use crate::reaper::LeftBehind;
+use crate::state::events::{self, Event, Value};
 use crate::state::{self, Cgroup, Claim, Record, State};
 use crate::sync::{self, Detail, Message, Received};
 use crate::verdict;
@@ -92,6 +93,14 @@ impl Container {
             self.take(plan, index, op)?;
         }
         Ok(())
+    }
+
+    /// For `nsctl events`.
+    pub(crate) fn note(&self, plan: &Plan, event: &str, attributes: &[(&str, Value<'_>)]) {
+        if let Some(state) = &self.left_behind.state {
+            let name = plan.name.as_deref().unwrap_or_default();
+            events::append(state.fd(), &Event { id: &plan.id, name, event, attributes });
+        }
     }
 
     /// Takes one step; if it fails, ends the container and clears up.

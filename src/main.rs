@@ -48,7 +48,7 @@ mod entry {
     use std::ffi::OsString;
 
     use crate::cli::{self, Command};
-    use crate::commands::{check, image, print, ps, run};
+    use crate::commands::{check, events, image, print, ps, run};
     use crate::error::{Error, Result};
 
     crate::linux::sys::entry!(crate::entry::start);
@@ -85,6 +85,7 @@ mod entry {
             Command::Ps(typed) => return ps::ps(&typed),
             Command::Check(typed) => return check::check(&typed),
             Command::Image(typed) => return image::image(typed),
+            Command::Events(typed) => return events::events(&typed),
         }
         Ok(0)
     }

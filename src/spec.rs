@@ -12,11 +12,13 @@ mod limits;
 mod mounts;
 mod process;
 mod root;
+mod time;
 pub(crate) use cgroup::Cgroup;
 pub(crate) use limits::{CPU_PERIOD, Limits, Throttle, UNLIMITED, size, weight_of_shares};
 pub(crate) use mounts::{Device, IdMap, Mount, What};
 pub(crate) use process::{Defaults, MOST_GROUPS, Principal, User, Variable};
 pub(crate) use root::{Changes, From, MAX_UNPACKED, Root};
+pub(crate) use time::moment;
 
 /// Where one of the container's namespaces comes from.
 #[derive(Debug, Clone, PartialEq)]

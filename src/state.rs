@@ -14,6 +14,8 @@ use rustix::io::Errno;
 
 use crate::linux::{cgroup, file};
 
+pub(crate) mod events;
+
 /// The record of a running container, as `state.json` holds it.
 #[derive(Serialize, Deserialize, Debug, PartialEq)]
 pub(crate) struct Record {

@@ -85,7 +85,7 @@ pub(super) fn set_oom_score(score: i32) -> Result<(), Errno> {
     if score < 0 {
         text.push(b"-")?;
     }
-    text.push_number(score.unsigned_abs())?;
+    text.push_number(score.unsigned_abs().into())?;
     file::write(CWD, c"/proc/self/oom_score_adj", text.as_bytes())
 }
 

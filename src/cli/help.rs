@@ -3,7 +3,7 @@
 pub(crate) const VERSION: &str = concat!("nsctl ", env!("CARGO_PKG_VERSION"), " (", env!("NSCTL_COMMIT"), ")");
 
 /// The verbs that have a help text.
-pub(super) const VERBS: &[&str] = &["run", "simple", "ps", "image", "check"];
+pub(super) const VERBS: &[&str] = &["run", "simple", "ps", "image", "check", "events"];
 
 pub(crate) fn text(verb: &str) -> &'static str {
     match verb {
@@ -12,6 +12,7 @@ pub(crate) fn text(verb: &str) -> &'static str {
         "ps" => PS,
         "check" => CHECK,
         "image" => IMAGE,
+        "events" => EVENTS,
         _ => NSCTL,
     }
 }
@@ -22,6 +23,7 @@ nsctl runs a command in its own Linux namespaces and cgroups. One static binary,
   nsctl run [OPTIONS] [--] COMMAND [ARG...]   run a command isolated
   nsctl simple                                the smallest container there is, for learning
   nsctl ps                                    list the running containers
+  nsctl events                                what happened to containers, and what happens
   nsctl image import|ls|rm|inspect            container images as directories to run in
   nsctl check                                 what this kernel and this user can do
   nsctl help VERB, nsctl VERB --help          more on a verb
@@ -179,6 +181,20 @@ machine's. import prints the image's id and verifies all digests. IMAGE is a nam
 
 rm with one of several names removes only the name. Layers that no other image has go with the image. An image that a
 container runs on is not removed. For users all files become their own, and device nodes are left out.
+";
+
+const EVENTS: &str = "\
+nsctl events [--since TIME] [--until TIME] [-f KEY=VALUE]... [--format text|json]
+
+Prints what happens to the containers of this user, a line each, until it is interrupted.
+
+  --since TIME              what happened since then, first
+  --until TIME              no longer than until then
+  -f, --filter KEY=VALUE    only these: container=NAME, container=ID, event=NAME; several of one key are alternatives
+  --format text|json        json is an object each line; --json is short for it
+
+TIME is how long ago (10m, 1h30m), a date and time of RFC 3339 (UTC unless it says otherwise), or seconds since the epoch.
+What is kept is the last 256 KiB or more, in /run/nsctl/events and events.1.
 ";
 
 const CHECK: &str = "\

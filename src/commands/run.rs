@@ -18,6 +18,7 @@ use crate::plan::{DEFAULT_PATH, Ground, Host, MOMENT, Plan};
 use crate::reaper;
 use crate::relay::{Input, Keys, Relay, Remote};
 use crate::spec::{Changes, Spec};
+use crate::state::events::Value;
 use crate::state::{self, State};
 use crate::supervise;
 
@@ -131,7 +132,10 @@ fn supervise(plan: &Plan, container: &mut Container, mut relay: Option<&mut Rela
         return Ok(ended);
     }
     container.record_late(plan)?;
-    Ok(wait(container, None).unwrap_or(Ended::Killed(libc::SIGKILL)))
+    container.note(plan, "start", &[]);
+    let ended = wait(container, None).unwrap_or(Ended::Killed(libc::SIGKILL));
+    container.note(plan, "die", &[("exitCode", Value::Number(reaper::code(ended).into()))]);
+    Ok(ended)
 }
 
 /// An exit status of 137 alone leaves its reader guessing.

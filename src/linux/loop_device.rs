@@ -24,7 +24,7 @@ pub(crate) fn attach(file: BorrowedFd<'_>, direct: bool) -> Result<(Text<32>, Ow
         let number = sys::ioctl_number(control.as_fd(), l::LOOP_CTL_GET_FREE)?;
         let mut path = Text::new();
         path.push(b"/dev/loop")?;
-        path.push_number(number)?;
+        path.push_number(number.into())?;
         let device = rustix::fs::openat(CWD, path.as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         match configure(device.as_fd(), file, direct) {
             Ok(()) => return Ok((path, device)),

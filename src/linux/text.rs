@@ -41,8 +41,8 @@ impl<const N: usize> Text<N> {
     }
 
     /// Appends a number in decimal.
-    pub(crate) fn push_number(&mut self, number: u32) -> Result<(), Errno> {
-        let mut digits = [0u8; 10];
+    pub(crate) fn push_number(&mut self, number: u64) -> Result<(), Errno> {
+        let mut digits = [0u8; 20];
         let mut at = digits.len();
         let mut rest = number;
         loop {
@@ -68,7 +68,7 @@ impl<const N: usize> Text<N> {
 pub(crate) fn fd_path(fd: BorrowedFd<'_>) -> Text<32> {
     let mut text = Text::new();
     // 14 bytes and at most 10 digits always fit.
-    let _ = text.push(b"/proc/self/fd/").and_then(|()| text.push_number(fd.as_raw_fd() as u32));
+    let _ = text.push(b"/proc/self/fd/").and_then(|()| text.push_number(fd.as_raw_fd() as u64));
     text
 }
 

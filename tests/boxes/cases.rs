@@ -103,7 +103,8 @@ fn joined() -> Result<(), Failed> {
 pub(crate) fn settle_state() {
     for _ in 0..100 {
         let listed = nsctl(&["ps", "-q"]);
-        if listed.out.is_empty() && fs::read_dir(state()).unwrap().next().is_none() {
+        let left = |entry: fs::DirEntry| !entry.file_name().to_string_lossy().starts_with("events");
+        if listed.out.is_empty() && !fs::read_dir(state()).unwrap().flatten().any(left) {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(20));

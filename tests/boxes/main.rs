@@ -27,6 +27,7 @@ mod tables;
 #[allow(dead_code)] // the unit tests need the rest
 #[path = "../../src/image/entries/testing.rs"]
 mod tar;
+mod verbs;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -91,8 +92,13 @@ fn matters(group: &str, call: &str) -> bool {
 }
 
 /// Those that would learn nothing from a mask, or set their own.
-const UNMASKED_TREES: &[(&str, &[(&str, Case)])] =
-    &[("roots", tables::UNMASKED), ("roots", kills::ROOTED), ("images", oci::CASES), ("images", store::CASES)];
+const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
+    ("roots", tables::UNMASKED),
+    ("roots", kills::ROOTED),
+    ("images", oci::CASES),
+    ("images", store::CASES),
+    ("verbs", verbs::CASES),
+];
 
 fn trial(name: String, case: Case, mask: Option<(&'static str, &'static str)>) -> Trial {
     Trial::test(name, move || {
