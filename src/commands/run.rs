@@ -145,10 +145,17 @@ fn out_of_memory(memory: &cgroup::Memory, limit: u64, ended: Ended) {
     }
     let peak = memory.peak.map_or(String::new(), |bytes| format!(" (peak {})", amount(bytes)));
     let who = match reaper::code(ended) {
+        _ if memory.as_group => format!("all {} process(es) of the container killed by the kernel", memory.killed),
         137 => "killed by the kernel".to_string(),
         _ => format!("{} process(es) of the container killed by the kernel", memory.killed),
     };
-    eprintln!("nsctl: {who}: memory limit {} reached{peak}", amount(limit));
+    let limit = amount(limit);
+    let why = if memory.own_limit {
+        format!("memory limit {limit} reached")
+    } else {
+        format!("a cgroup above, or the machine, had no memory left; the limit {limit} was not reached")
+    };
+    eprintln!("nsctl: {who}: {why}{peak}");
 }
 
 /// "64 MiB", "1.5 MiB", "4 KiB", "100 bytes".

@@ -12,6 +12,7 @@ mod images;
 mod kernel;
 mod kills;
 mod leaks;
+mod limits;
 mod masked;
 mod mounts;
 mod nsctl;
@@ -93,6 +94,7 @@ fn matters(group: &str, call: &str) -> bool {
 
 /// Those that would learn nothing from a mask, or set their own.
 const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
+    ("limits", limits::CASES),
     ("roots", tables::UNMASKED),
     ("roots", kills::ROOTED),
     ("images", oci::CASES),

@@ -9,6 +9,10 @@ pub(crate) fn run(args: &[String]) -> ! {
         Some("signals") => signals(),
         Some("orphans") => orphans(number(1)),
         Some("hog") => hog(number(1) as usize),
+        Some("bomb") => bomb(number(1), args.get(2)),
+        Some("spin") => spin(number(1)),
+        Some("read") => read(&args[1], number(2) as usize),
+        Some("open") => open(&args[1..]),
         Some("escape") => crate::hostile::escape(&args[1..]),
         Some("marker") => {
             println!("a program of the host's");
@@ -101,5 +105,75 @@ fn hog(mebibytes: usize) -> ! {
         kept.push(std::hint::black_box(vec![1u8; 1 << 20]));
     }
     println!("{} MiB", kept.len());
+    std::process::exit(0)
+}
+
+/// Forks until that fails; says how often it did not, and what a file then says.
+fn bomb(most: i32, file: Option<&String>) -> ! {
+    let mut children = Vec::new();
+    for _ in 0..most {
+        // SAFETY: this process has one thread; the children only wait.
+        match unsafe { libc::fork() } {
+            0 => loop {
+                // SAFETY: waits for a signal.
+                unsafe { libc::pause() };
+            },
+            -1 => break,
+            pid => children.push(pid),
+        }
+    }
+    let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+    println!("{} {}", children.len(), text.trim());
+    for pid in children {
+        // SAFETY: our own children, not waited for yet.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+    std::process::exit(0)
+}
+
+/// Keeps two processors busy for so many milliseconds; prints how many milliseconds of processor time that got.
+fn spin(milliseconds: i32) -> ! {
+    let end = std::time::Instant::now() + std::time::Duration::from_millis(milliseconds as u64);
+    let spin = move || while std::time::Instant::now() < end {};
+    let other = std::thread::spawn(spin);
+    spin();
+    let _ = other.join();
+    // SAFETY: a structure of numbers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the call fills it in.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+    let of = |time: libc::timeval| time.tv_sec * 1000 + time.tv_usec / 1000;
+    println!("{}", of(usage.ru_utime) + of(usage.ru_stime));
+    std::process::exit(0)
+}
+
+/// Reads so many KiB past the page cache; prints how many milliseconds that took.
+fn read(path: &str, kibibytes: usize) -> ! {
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).unwrap();
+    let start = std::time::Instant::now();
+    let block = vec![0u8; 128 << 10];
+    // As direct reads want it.
+    let at = block.as_ptr().align_offset(4096);
+    for number in 0..kibibytes / 64 {
+        let to = block[at..].as_ptr().cast_mut().cast();
+        // SAFETY: the buffer has room for 64 KiB after its first page boundary, and nobody else looks at it.
+        let length = unsafe {
+            libc::pread(std::os::fd::AsRawFd::as_raw_fd(&file), to, 64 << 10, (number * (64 << 10)) as libc::off_t)
+        };
+        assert_eq!(length, 64 << 10, "{}", std::io::Error::last_os_error());
+    }
+    println!("{}", start.elapsed().as_millis());
+    std::process::exit(0)
+}
+
+/// Says for each file whether it can be opened.
+fn open(paths: &[String]) -> ! {
+    for path in paths {
+        match std::fs::File::open(path) {
+            Ok(_) => println!("{path} opened"),
+            Err(error) => println!("{path} {}", error.raw_os_error().unwrap_or(0)),
+        }
+    }
     std::process::exit(0)
 }

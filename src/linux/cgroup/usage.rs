@@ -11,17 +11,45 @@ use crate::linux::file;
 pub(crate) struct Memory {
     /// Processes that the kernel killed for want of memory.
     pub(crate) killed: u64,
+    /// It was this group's own limit that was reached, and not that of a group above or all of the machine's memory.
+    pub(crate) own_limit: bool,
+    /// All processes were killed for one (memory.oom.group); counted since 5.17.
+    pub(crate) as_group: bool,
     /// Bytes; None where the kernel does not keep it (v2 before 5.19).
     pub(crate) peak: Option<u64>,
 }
 
 pub(crate) fn memory(version: Version, group: impl AsFd) -> Memory {
-    let (events, peak) = match version {
-        Version::V1 => (c"memory.oom_control", c"memory.max_usage_in_bytes"),
-        Version::V2 => (c"memory.events", c"memory.peak"),
-    };
-    let text = file::read_text(group.as_fd(), events).unwrap_or_default();
-    Memory { killed: field(&text, "oom_kill").unwrap_or(0), peak: number(group, peak) }
+    let group = group.as_fd();
+    let text = |name: &CStr| file::read_text(group, name).unwrap_or_default();
+    match version {
+        Version::V1 => {
+            // The count of failures is not enough: with as much memory and swap together as memory, Linux 6.18 counts none. Memory
+            // is taken in batches of up to 64 pages.
+            let reached = |most: &CStr, limit: &CStr| {
+                number(group, most).zip(number(group, limit)).is_some_and(|(most, limit)| most + (64 << 12) > limit)
+            };
+            let own_limit = number(group, c"memory.failcnt").is_some_and(|count| count > 0)
+                || reached(c"memory.max_usage_in_bytes", c"memory.limit_in_bytes")
+                || reached(c"memory.memsw.max_usage_in_bytes", c"memory.memsw.limit_in_bytes");
+            Memory {
+                killed: field(&text(c"memory.oom_control"), "oom_kill").unwrap_or(0),
+                own_limit,
+                as_group: false,
+                peak: number(group, c"memory.max_usage_in_bytes"),
+            }
+        }
+        Version::V2 => {
+            let events = text(c"memory.events");
+            let count = |key: &str| field(&events, key).unwrap_or(0);
+            Memory {
+                killed: count("oom_kill"),
+                own_limit: count("oom") > 0,
+                as_group: count("oom_group_kill") > 0,
+                peak: number(group, c"memory.peak"),
+            }
+        }
+    }
 }
 
 /// What a container uses, and how much of it it may use. None: no group of it has the controller that counts this, or the
