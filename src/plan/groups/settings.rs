@@ -10,8 +10,9 @@ pub(crate) struct Wanted {
     pub(crate) setting: Setting,
 }
 
-/// What the limits ask for where this controller is on that version; the controller's own name there. A setting without files cannot
-/// be made on that version. `disks` are the devices of `Limits::throttle`.
+/// What the limits ask for where a controller is on that version. A setting without files cannot be made on that version. `disks` are
+/// the devices of `Limits::throttle`.
+#[inline(never)]
 pub(crate) fn settings(limits: &Limits, disks: &[u64], version: &dyn Fn(&str) -> Version) -> Vec<Wanted> {
     let mut all = Settings { wanted: Vec::new(), version };
     all.memory(limits);
@@ -20,21 +21,16 @@ pub(crate) fn settings(limits: &Limits, disks: &[u64], version: &dyn Fn(&str) ->
         [("--cpuset-cpus", &limits.cpuset_cpus, "cpuset.cpus"), ("--cpuset-mems", &limits.cpuset_mems, "cpuset.mems")]
     {
         if let Some(list) = list {
-            all.same("cpuset", option, file, list.clone());
+            all.add("cpuset", option, file, file, list.clone());
         }
     }
-    if let Some(tasks) = limits.pids {
-        all.same("pids", "--pids-limit", "pids.max", or_max(tasks));
-    }
+    all.number("pids", "--pids-limit", "pids.max", "pids.max", limits.pids);
     all.io(limits, disks);
     for (page, bytes) in &limits.hugetlb {
-        let file = |end: &str| (format!("hugetlb.{page}.{end}"), bytes.to_string());
-        all.add(
-            "hugetlb",
-            "--hugetlb-limit",
-            vec![file("max"), file("rsvd.max")],
-            vec![file("limit_in_bytes"), file("rsvd.limit_in_bytes")],
-        );
+        let names =
+            if all.is_v2("hugetlb") { ["max", "rsvd.max"] } else { ["limit_in_bytes", "rsvd.limit_in_bytes"] };
+        let files = names.map(|name| (format!("hugetlb.{page}.{name}"), bytes.to_string()));
+        all.push("hugetlb", "--hugetlb-limit", files.into());
     }
     all.wanted
 }
@@ -44,60 +40,53 @@ struct Settings<'a> {
     version: &'a dyn Fn(&str) -> Version,
 }
 
-type Files = Vec<(String, String)>;
-
-fn file(name: &str, value: impl ToString) -> Files {
-    vec![(name.into(), value.to_string())]
-}
-
-fn or_max(value: u64) -> String {
-    if value == UNLIMITED { "max".into() } else { value.to_string() }
-}
-
-fn or_minus_one(value: u64) -> String {
-    if value == UNLIMITED { "-1".into() } else { value.to_string() }
-}
-
 impl Settings<'_> {
-    fn add(&mut self, controller: &'static str, option: &'static str, v2: Files, v1: Files) {
-        let files = if (self.version)(controller) == Version::V2 { v2 } else { v1 };
+    fn is_v2(&self, controller: &str) -> bool {
+        (self.version)(controller) == Version::V2
+    }
+
+    fn push(&mut self, controller: &'static str, option: &'static str, files: Vec<(String, String)>) {
         self.wanted.push(Wanted { controller, setting: Setting { option, files, optional: false } });
     }
 
-    fn same(&mut self, controller: &'static str, option: &'static str, name: &str, value: String) {
-        self.add(controller, option, file(name, &value), file(name, &value));
+    /// An empty name: there is no such file.
+    fn add(&mut self, controller: &'static str, option: &'static str, v2: &str, v1: &str, value: String) {
+        let name = if self.is_v2(controller) { v2 } else { v1 };
+        let files = if name.is_empty() { Vec::new() } else { vec![(name.into(), value)] };
+        self.push(controller, option, files);
+    }
+
+    #[inline(never)]
+    fn number(&mut self, controller: &'static str, option: &'static str, v2: &str, v1: &str, value: Option<u64>) {
+        let Some(value) = value else { return };
+        let value = match value {
+            // cgroup v1's pids controller was the first to say it in words.
+            UNLIMITED if self.is_v2(controller) || controller == "pids" => "max".into(),
+            UNLIMITED => "-1".into(),
+            value => value.to_string(),
+        };
+        self.add(controller, option, v2, v1, value);
     }
 
     fn memory(&mut self, limits: &Limits) {
-        if let Some(bytes) = limits.memory {
-            let v1 = file("memory.limit_in_bytes", bytes);
-            self.add("memory", "--memory", file("memory.max", bytes), v1);
-        }
+        self.number("memory", "--memory", "memory.max", "memory.limit_in_bytes", limits.memory);
         // As much again may be swapped out: docker's and podman's default.
         let both = limits.memory_swap.or(limits.memory.map(|bytes| bytes.saturating_mul(2).min(i64::MAX as u64)));
-        if let Some(both) = both {
+        let (name, value) = match (both, limits.memory) {
+            _ if !self.is_v2("memory") => ("", both),
             // v2 counts swap alone. Without --memory, for an update, there is nothing to take away from it.
-            let v2 = match limits.memory {
-                _ if both == UNLIMITED => file("memory.swap.max", "max"),
-                Some(memory) => file("memory.swap.max", both - memory),
-                None => Vec::new(),
-            };
-            let v1 = file("memory.memsw.limit_in_bytes", or_minus_one(both));
-            self.add("memory", "--memory-swap", v2, v1);
-            if let Some(last) = self.wanted.last_mut().filter(|_| limits.memory_swap.is_none()) {
-                last.setting.optional = true;
-            }
+            (Some(both), Some(memory)) if both != UNLIMITED => ("memory.swap.max", Some(both - memory)),
+            (Some(UNLIMITED), _) => ("memory.swap.max", both),
+            _ => ("", both),
+        };
+        self.number("memory", "--memory-swap", name, "memory.memsw.limit_in_bytes", value);
+        if let Some(last) = self.wanted.last_mut().filter(|_| limits.memory_swap.is_none()) {
+            last.setting.optional = true;
         }
-        if let Some(bytes) = limits.memory_reservation {
-            let v1 = file("memory.soft_limit_in_bytes", bytes);
-            self.add("memory", "--memory-reservation", file("memory.low", bytes), v1);
-        }
-        if let Some(bytes) = limits.memory_high {
-            self.add("memory", "--memory-high", file("memory.high", or_max(bytes)), Vec::new());
-        }
-        if let Some(all) = limits.oom_group {
-            self.add("memory", "--oom-group", file("memory.oom.group", u8::from(all)), Vec::new());
-        }
+        let reserved = limits.memory_reservation;
+        self.number("memory", "--memory-reservation", "memory.low", "memory.soft_limit_in_bytes", reserved);
+        self.number("memory", "--memory-high", "memory.high", "", limits.memory_high);
+        self.number("memory", "--oom-group", "memory.oom.group", "", limits.oom_group.map(u64::from));
     }
 
     fn cpu(&mut self, limits: &Limits) {
@@ -105,42 +94,46 @@ impl Settings<'_> {
             let option = if limits.cpu_quota.is_some() { "--cpus" } else { "--cpu-period" };
             let period = limits.cpu_period.unwrap_or(CPU_PERIOD);
             let quota = limits.cpu_quota.unwrap_or(UNLIMITED);
-            let v1 = [file("cpu.cfs_period_us", period), file("cpu.cfs_quota_us", or_minus_one(quota))].concat();
-            self.add("cpu", option, file("cpu.max", format!("{} {period}", or_max(quota))), v1);
+            self.number("cpu", option, "cpu.max", "cpu.cfs_quota_us", Some(quota));
+            let v2 = self.is_v2("cpu");
+            if let Some((_, value)) =
+                self.wanted.last_mut().and_then(|last| last.setting.files.last_mut()).filter(|_| v2)
+            {
+                *value = format!("{value} {period}");
+            } else if let Some(last) = self.wanted.last_mut() {
+                last.setting.files.insert(0, ("cpu.cfs_period_us".into(), period.to_string()));
+            }
         }
-        if let Some(burst) = limits.cpu_burst {
-            self.add("cpu", "--cpu-burst", file("cpu.max.burst", burst), file("cpu.cfs_burst_us", burst));
-        }
-        if let Some(shares) = limits.cpu_shares {
-            let v2 = file("cpu.weight", weight_of_shares(shares));
-            self.add("cpu", "--cpu-shares", v2, file("cpu.shares", shares));
-        }
-        if let Some(weight) = limits.cpu_weight {
-            // Both are a share among others: 100 there is 1024 here, as systemd has it.
-            let shares = (weight * 1024 / 100).clamp(2, 262_144);
-            self.add("cpu", "--cpu-weight", file("cpu.weight", weight), file("cpu.shares", shares));
-        }
+        self.number("cpu", "--cpu-burst", "cpu.max.burst", "cpu.cfs_burst_us", limits.cpu_burst);
+        // Both are a share among others: a weight of 100 is 1024 shares, as systemd has it.
+        let (option, weight, shares) = match (limits.cpu_shares, limits.cpu_weight) {
+            (Some(shares), _) => ("--cpu-shares", Some(weight_of_shares(shares)), Some(shares)),
+            (None, weight) => ("--cpu-weight", weight, weight.map(|w| (w * 1024 / 100).clamp(2, 262_144))),
+        };
+        let value = if self.is_v2("cpu") { weight } else { shares };
+        self.number("cpu", option, "cpu.weight", "cpu.shares", value);
     }
 
     fn io(&mut self, limits: &Limits, disks: &[u64]) {
+        let v2 = self.is_v2("io");
         if let Some(weight) = limits.io_weight {
-            let both =
-                |names: [&str; 2], values: [u64; 2]| [file(names[0], values[0]), file(names[1], values[1])].concat();
-            let v2 = both(["io.weight", "io.bfq.weight"], [weight.io(), weight.bfq()]);
-            let v1 = both(["blkio.weight", "blkio.bfq.weight"], [weight.bfq(), weight.bfq()]);
-            self.add("io", "--io-weight", v2, v1);
+            let files = if v2 {
+                [("io.weight", weight.io()), ("io.bfq.weight", weight.bfq())]
+            } else {
+                [("blkio.weight", weight.bfq()), ("blkio.bfq.weight", weight.bfq())]
+            };
+            self.push("io", "--io-weight", files.map(|(name, value)| (name.into(), value.to_string())).into());
         }
         for (throttle, number) in limits.throttle.iter().zip(disks) {
             let (key, name) = match throttle.option {
-                "--device-read-bps" => ("rbps", "read_bps"),
-                "--device-write-bps" => ("wbps", "write_bps"),
-                "--device-read-iops" => ("riops", "read_iops"),
-                _ => ("wiops", "write_iops"),
+                "--device-read-bps" => ("rbps=", "blkio.throttle.read_bps_device"),
+                "--device-write-bps" => ("wbps=", "blkio.throttle.write_bps_device"),
+                "--device-read-iops" => ("riops=", "blkio.throttle.read_iops_device"),
+                _ => ("wiops=", "blkio.throttle.write_iops_device"),
             };
-            let device = format!("{}:{}", rustix::fs::major(*number), rustix::fs::minor(*number));
-            let v2 = file("io.max", format!("{device} {key}={}", throttle.rate));
-            let v1 = file(&format!("blkio.throttle.{name}_device"), format!("{device} {}", throttle.rate));
-            self.add("io", throttle.option, v2, v1);
+            let (major, minor) = (rustix::fs::major(*number), rustix::fs::minor(*number));
+            let value = format!("{major}:{minor} {}{}", if v2 { key } else { "" }, throttle.rate);
+            self.add("io", throttle.option, "io.max", name, value);
         }
     }
 }
