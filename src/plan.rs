@@ -16,7 +16,6 @@ mod environment;
 mod groups;
 mod tree;
 pub(crate) use environment::DEFAULT_PATH;
-#[allow(unused_imports)] // until update is there
 pub(crate) use groups::settings;
 pub(crate) use tree::{Base, CgroupView, Lower, Lowers, Mount, Place};
 

@@ -34,7 +34,7 @@ pub(crate) struct Record {
 }
 
 /// A container's group in one hierarchy.
-#[derive(Serialize, Deserialize, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub(crate) struct Cgroup {
     /// Where the root of the hierarchy is mounted.
     pub(crate) mount: String,

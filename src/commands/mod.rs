@@ -7,6 +7,8 @@ pub(crate) mod machine;
 pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod table;
+#[allow(dead_code)] // until there is a verb
+pub(crate) mod update;
 
 use crate::error::{Error, Result};
 

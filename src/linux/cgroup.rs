@@ -63,6 +63,16 @@ pub(crate) fn hierarchies() -> Result<Vec<Hierarchy>, Errno> {
     Ok(found)
 }
 
+/// The number of the one that has the controller: it lives in one hierarchy only; v2 lists only what v1 has not taken. What is io on
+/// v2 is blkio on v1.
+pub(crate) fn with(hierarchies: &[Hierarchy], controller: &str) -> Option<usize> {
+    let has = |hierarchy: &Hierarchy| {
+        let v1_name = if controller == "io" && hierarchy.version == Version::V1 { "blkio" } else { controller };
+        hierarchy.controllers.iter().any(|name| name == v1_name)
+    };
+    hierarchies.iter().position(has)
+}
+
 /// Whether groups can be made in it: it can be written to, or mounted.
 pub(crate) fn is_usable(hierarchy: &Hierarchy) -> bool {
     let access = |path: &CStr| rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::empty()).is_ok();

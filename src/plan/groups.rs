@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use super::{Group, Host, Op};
 use crate::error::{Error, Result};
-use crate::linux::cgroup::{Hierarchy, PARENT, Setting, Version, controller_needs};
+use crate::linux::cgroup::{Hierarchy, PARENT, Setting, Version, controller_needs, with as find};
 use crate::linux::devices::{DEFAULTS, Rule};
 use crate::spec::Spec;
 
@@ -174,15 +174,6 @@ fn make(
         controllers: CString::new(text).unwrap_or_default(),
         names,
     }
-}
-
-/// A controller lives in one hierarchy only; v2 lists only what v1 has not taken. What is io on v2 is blkio on v1.
-fn find(hierarchies: &[Hierarchy], controller: &str) -> Option<usize> {
-    let has = |hierarchy: &Hierarchy| {
-        let v1_name = if controller == "io" && hierarchy.version == Version::V1 { "blkio" } else { controller };
-        hierarchy.controllers.iter().any(|name| name == v1_name)
-    };
-    hierarchies.iter().position(has)
 }
 
 fn missing(setting: &Setting, controller: &str) -> Error {

@@ -116,7 +116,10 @@ impl Limits {
                 "false" | "0" => self.oom_group = Some(false),
                 _ => return Err(Error::new(format!("--oom-group {typed} is neither true nor false"))),
             },
-            "--cpus" => self.cpu_quota = Some(cpus(typed)?),
+            "--cpus" => {
+                self.cpu_quota = Some(cpus(typed)?);
+                self.cpu_period = Some(CPU_PERIOD);
+            }
             "--cpu-quota" if typed == "-1" => self.cpu_quota = Some(UNLIMITED),
             "--cpu-quota" => self.cpu_quota = Some(number(1_000, u64::from(u32::MAX) * 1_000)?),
             "--cpu-period" => self.cpu_period = Some(number(1_000, 1_000_000)?),
