@@ -142,6 +142,22 @@ const FEATURES: &[Feature] = {
         feature!("cpuset controller", "2.6.24", Option("--cpuset-cpus"), &["CONFIG_CPUSETS"], "", || {
             probe::controller("cpuset")
         }),
+        feature!(
+            "io controller",
+            "4.5",
+            Option("--device-read-bps"),
+            &["CONFIG_BLK_CGROUP", "CONFIG_BLK_DEV_THROTTLING"],
+            "",
+            || { probe::io_controller() }
+        ),
+        feature!(
+            "device rules",
+            "4.15",
+            Option("--device-cgroup-rule"),
+            &["CONFIG_CGROUP_BPF", "CONFIG_BPF_SYSCALL"],
+            ROOT,
+            probe::device_rules
+        ),
     ]
 };
 

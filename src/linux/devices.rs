@@ -144,6 +144,11 @@ pub(crate) fn allow(version: Version, group: BorrowedFd<'_>, rules: &[Rule]) -> 
     }
 }
 
+/// Loads the program of every container, for no group.
+pub(crate) fn probe() -> Result<(), Errno> {
+    sys::bpf::load_device_program(&program(DEFAULTS)).map(|_| ())
+}
+
 const DEVICES_ALLOW: &CStr = c"devices.allow";
 
 /// Instructions as the kernel numbers them (include/uapi/linux/bpf.h): code, registers, a jump's distance, a number.

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use rustix::process::PidfdFlags;
 
 use super::process::{Process, Spawned};
-use super::{cgroup, file, mount, process, sys};
+use super::{cgroup, devices, file, mount, process, sys};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Answer {
@@ -95,5 +95,22 @@ pub(crate) fn controller(name: &str) -> Answer {
         Answer::Yes
     } else {
         Answer::No
+    }
+}
+
+/// The same for disks: what is io on v2 is blkio on v1.
+pub(crate) fn io_controller() -> Answer {
+    if controller("io") == Answer::Yes { Answer::Yes } else { controller("blkio") }
+}
+
+/// Whether a group's devices can be said: by the v1 controller, or a program that the kernel takes.
+pub(crate) fn device_rules() -> Answer {
+    if controller("devices") == Answer::Yes {
+        return Answer::Yes;
+    }
+    match devices::probe() {
+        Ok(()) => Answer::Yes,
+        Err(Errno::PERM | Errno::ACCESS) => Answer::Off,
+        Err(_) => Answer::No,
     }
 }
