@@ -126,7 +126,7 @@ pub(crate) fn look(spec: &Spec) -> Result<Ground> {
         return Ok(ground);
     }
     ground.overlay = mount::has_overlay(ground.api);
-    ground.cgroups = cgroups(spec.cgroup.delegate);
+    ground.cgroups = cgroups();
     ground.terminal = terminal();
     if ground.terminal.is_some() {
         ground.terminal_number = rustix::fs::fstat(rustix::stdio::stdin()).ok().map(|stat| stat.st_rdev);
@@ -156,9 +156,8 @@ fn device(asked: &crate::spec::Device) -> Result<DeviceNode> {
 }
 
 /// What is to be seen on /sys/fs/cgroup: the one tree of v2, or as the host has it a directory for each.
-fn cgroups(writable: bool) -> Vec<CgroupView> {
-    let attr = k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV | k::MOUNT_ATTR_NOEXEC;
-    let attr = if writable { attr } else { attr | k::MOUNT_ATTR_RDONLY };
+fn cgroups() -> Vec<CgroupView> {
+    let attr = k::MOUNT_ATTR_RDONLY | k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV | k::MOUNT_ATTR_NOEXEC;
     let unified = |name: CString| CgroupView { name, fs: FileSystem::new(c"cgroup2", "", attr) };
     let magic = rustix::fs::statfs(c"/sys/fs/cgroup").map(|fs| fs.f_type as u32);
     match magic {

@@ -421,7 +421,7 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         }
     }
     if !groups.is_empty() {
-        tree::cgroup_views(spec, host).into_iter().for_each(|mount| add(who, Op::Mount(mount)));
+        tree::cgroup_views(spec, host, groups).into_iter().for_each(|mount| add(who, Op::Mount(mount)));
     }
     if spec.terminal {
         add(who, Op::TakeTerminal);

@@ -110,6 +110,10 @@ impl Spec {
                 .hint("in a root of its own it begins with /"));
         }
         let limits = Limits::new(&run.limits)?.at_start()?;
+        if run.cgroup.delegate && !private(&namespaces.cgroup) {
+            return Err(Error::new("--cgroup-delegate with --cgroupns")
+                .hint("only in a cgroup namespace of its own is the group that it gets the root of what it sees"));
+        }
         let image_workdir = Some(&image.working_dir).filter(|dir| !dir.is_empty());
         Ok(Self {
             hostname: hostname.or(default),

@@ -4,10 +4,10 @@ use std::ffi::{CStr, CString};
 
 use linux_raw_sys::general as k;
 
-use super::{Host, Op};
+use super::{Group, Host, Op};
 use crate::error::{Error, Result};
 use crate::linux::mount::{Change, FileSystem};
-use crate::spec::{self, Changes, Spec, What};
+use crate::spec::{self, Changes, Namespace, Spec, What};
 
 mod defaults;
 pub(super) use defaults::devpts;
@@ -160,7 +160,7 @@ pub(super) fn plan(spec: &Spec, host: &Host, own_groups: bool) -> Result<Tree> {
         steps.kernel_tables();
         steps.devices();
         if !own_groups {
-            steps.ops.extend(cgroup_views(spec, host).into_iter().map(Op::Mount));
+            steps.ops.extend(cgroup_views(spec, host, &[]).into_iter().map(Op::Mount));
         }
         steps.texts();
     } else if !spec.mounts.is_empty() || spec.shm_size.is_some() || !spec.sysctls.is_empty() {
@@ -190,7 +190,8 @@ fn needs_stage(spec: &Spec, host: &Host) -> bool {
 }
 
 /// What shows the container's cgroups. With groups of its own the command mounts them itself, when it is in them.
-pub(super) fn cgroup_views(spec: &Spec, host: &Host) -> Vec<Mount> {
+/// Where it has none, what it sees is the caller's, and not to be written to even by one that has a group handed over.
+pub(super) fn cgroup_views(spec: &Spec, host: &Host, groups: &[Group]) -> Vec<Mount> {
     if spec.root.is_none() {
         return Vec::new();
     }
@@ -204,7 +205,13 @@ pub(super) fn cgroup_views(spec: &Spec, host: &Host) -> Vec<Mount> {
     }
     for view in views {
         let at = if several { Place::new(Base::Cgroup, &view.name, true) } else { top() };
-        mounts.push(Mount::Fs { fs: view.fs.clone(), at, keep: None, optional: true });
+        let mut fs = view.fs.clone();
+        let path = [&b"/sys/fs/cgroup/"[..], view.name.to_bytes()].concat();
+        let own = |group: &Group| path.strip_suffix(b"/").unwrap_or(&path) == group.mount.to_bytes();
+        if spec.cgroup.delegate && spec.namespaces.cgroup == Namespace::Private && groups.iter().any(own) {
+            fs.attr &= !k::MOUNT_ATTR_RDONLY;
+        }
+        mounts.push(Mount::Fs { fs, at, keep: None, optional: true });
     }
     mounts
 }

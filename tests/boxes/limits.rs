@@ -365,6 +365,10 @@ fn delegated() -> Result<(), Failed> {
     }
     let without = shell(&[], &format!("mkdir {top}/x"));
     let _ = fs::remove_dir(Path::new(top).join("x"));
+    if !unified() {
+        let outcome = shell(&["--cgroup-delegate", "--rootfs", plain().path()], "mkdir /sys/fs/cgroup/cpu/x");
+        must(outcome.err.contains("Read-only file system"), "a hierarchy in which it has no group", &outcome)?;
+    }
     let root = shell(&["--rootfs", plain().path()], &format!("mkdir {top}/x"));
     must(root.err.contains("Read-only file system"), "only with the option", &root)?;
     must(without.code == 0, "without a root it is the host's", &without)
