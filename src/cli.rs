@@ -7,12 +7,14 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::error::{Error, Result};
 
+mod copy;
 mod events;
 mod help;
 mod image;
 mod limits;
 mod listing;
 mod run;
+pub(crate) use copy::Copy;
 pub(crate) use events::Events;
 pub(crate) use help::{VERSION, text as help};
 pub(crate) use image::Image;
@@ -34,6 +36,7 @@ pub(crate) enum Command {
     Check(Check),
     Image(Image),
     Events(Events),
+    Copy(Copy),
 }
 
 /// `nsctl run`, as typed.
@@ -128,6 +131,7 @@ fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Com
         Some("check") => check(parser),
         Some("image") => image::image(parser),
         Some("events") => events::events(parser),
+        Some("cp") => copy::copy(parser),
         Some("version") => Ok(Command::Version),
         Some("help") => match parser.next().map_err(wrong)? {
             None => Ok(Command::Help("nsctl")),
@@ -138,7 +142,7 @@ fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Com
             Some(other) => Err(wrong(other.unexpected())),
         },
         _ => Err(Error::new(format!("nsctl has no command {}", verb.display()))
-            .hint("it has run, simple, ps, events, image, check; see nsctl --help")),
+            .hint("it has run, simple, ps, cp, events, image, check; see nsctl --help")),
     }
 }
 

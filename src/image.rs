@@ -32,7 +32,11 @@ mod stream;
 mod tree;
 
 pub(crate) use config::Config;
+pub(crate) use entries::{Entries, Entry, Input, Kind as EntryKind};
+pub(crate) use fault::shown;
 pub(crate) use store::{Part, Record, Store};
+pub(crate) use stream::Decoded;
+pub(crate) use tree::components;
 
 use source::Source;
 

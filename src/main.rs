@@ -15,6 +15,8 @@ mod cli;
 #[cfg(target_os = "linux")]
 mod commands;
 #[cfg(target_os = "linux")]
+mod copy;
+#[cfg(target_os = "linux")]
 mod error;
 #[cfg(target_os = "linux")]
 mod explain;
@@ -48,7 +50,7 @@ mod entry {
     use std::ffi::OsString;
 
     use crate::cli::{self, Command};
-    use crate::commands::{check, events, image, print, ps, run};
+    use crate::commands::{check, copy, events, image, print, ps, run};
     use crate::error::{Error, Result};
 
     crate::linux::sys::entry!(crate::entry::start);
@@ -85,6 +87,7 @@ mod entry {
             Command::Ps(typed) => return ps::ps(&typed),
             Command::Check(typed) => return check::check(&typed),
             Command::Image(typed) => return image::image(typed),
+            Command::Copy(typed) => return copy::copy(&typed),
             Command::Events(typed) => return events::events(&typed),
         }
         Ok(0)

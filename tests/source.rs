@@ -10,6 +10,7 @@ const ORDER: &[&str] = &[
     "cli",
     "spec",
     "image",
+    "copy",
     "state",
     "plan",
     "ground",

@@ -3,7 +3,7 @@
 pub(crate) const VERSION: &str = concat!("nsctl ", env!("CARGO_PKG_VERSION"), " (", env!("NSCTL_COMMIT"), ")");
 
 /// The verbs that have a help text.
-pub(super) const VERBS: &[&str] = &["run", "simple", "ps", "image", "check", "events"];
+pub(super) const VERBS: &[&str] = &["run", "simple", "ps", "image", "check", "events", "cp"];
 
 pub(crate) fn text(verb: &str) -> &'static str {
     match verb {
@@ -13,6 +13,7 @@ pub(crate) fn text(verb: &str) -> &'static str {
         "check" => CHECK,
         "image" => IMAGE,
         "events" => EVENTS,
+        "cp" => CP,
         _ => NSCTL,
     }
 }
@@ -23,6 +24,7 @@ nsctl runs a command in its own Linux namespaces and cgroups. One static binary,
   nsctl run [OPTIONS] [--] COMMAND [ARG...]   run a command isolated
   nsctl simple                                the smallest container there is, for learning
   nsctl ps                                    list the running containers
+  nsctl cp SRC DEST                           files between the host and a running container
   nsctl events                                what happened to containers, and what happens
   nsctl image import|ls|rm|inspect            container images as directories to run in
   nsctl check                                 what this kernel and this user can do
@@ -181,6 +183,25 @@ machine's. import prints the image's id and verifies all digests. IMAGE is a nam
 
 rm with one of several names removes only the name. Layers that no other image has go with the image. An image that a
 container runs on is not removed. For users all files become their own, and device nodes are left out.
+";
+
+const CP: &str = "\
+nsctl cp [-a] [-L] CONTAINER:PATH DEST|-
+nsctl cp [-a] [-L] SRC|- CONTAINER:PATH
+
+Copies files and directories between the host and a running container, which needs no program for it. CONTAINER is a name, an
+id or its unique beginning; PATH begins at the container's root. With - it is a tar archive from standard input (unpacked
+compressed with gzip or zstd, too) or to standard output.
+
+A file goes to the name DEST, or into the directory DEST if there is one. A directory goes into the directory DEST, or becomes
+DEST if there is none; SRC/. copies what is in it. What is there is replaced, but no directory by a file or the reverse.
+
+  -a, --archive        as root: keep owners, capabilities and set-id bits, copy devices and FIFOs. Else files are the
+                       caller's (in a container: root's). An archive's owners are kept always
+  -L, --follow-link    copy what the link SRC leads to, not the link
+
+Links are never followed on the way in the host's tree that is copied, nor out of the container. Sockets and what the kernel has
+in /proc and /sys are not copied. A local name with a colon is written ./NAME or as an absolute path.
 ";
 
 const EVENTS: &str = "\

@@ -1,6 +1,7 @@
 //! The verbs that a person types.
 
 pub(crate) mod check;
+pub(crate) mod copy;
 pub(crate) mod events;
 pub(crate) mod image;
 pub(crate) mod machine;

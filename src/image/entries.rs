@@ -18,7 +18,7 @@ const BLOCK: u64 = 512;
 const MOST_EXTENDED: u64 = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     Directory,
     Symlink,
@@ -29,25 +29,25 @@ pub(super) enum Kind {
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: Vec<u8>,
+pub(crate) struct Entry {
+    pub(crate) name: Vec<u8>,
     /// Where a symbolic or hard link leads.
-    pub(super) link: Vec<u8>,
-    pub(super) kind: Kind,
+    pub(crate) link: Vec<u8>,
+    pub(crate) kind: Kind,
     /// The twelve bits of chmod.
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) size: u64,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) size: u64,
     /// Seconds since the epoch, nanoseconds.
-    pub(super) mtime: (i64, u32),
+    pub(crate) mtime: (i64, u32),
     /// Major and minor number of a device node.
-    pub(super) device: (u32, u32),
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) device: (u32, u32),
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Reads an archive once, from front to end. Between two calls of [`Entries::next`] it reads as the contents of the entry.
-pub(super) struct Entries<'a> {
+pub(crate) struct Entries<'a> {
     input: Input<'a>,
     /// Of the current entry: contents not read yet, and what fills them up to whole blocks.
     left: u64,
@@ -55,7 +55,7 @@ pub(super) struct Entries<'a> {
 }
 
 /// Where an archive comes from; contents that nobody wants are skipped by seeking where that is possible.
-pub(super) enum Input<'a> {
+pub(crate) enum Input<'a> {
     Stream(&'a mut dyn Read),
     File(&'a std::fs::File),
 }
@@ -70,12 +70,12 @@ impl Read for Input<'_> {
 }
 
 impl<'a> Entries<'a> {
-    pub(super) fn new(input: Input<'a>) -> Self {
+    pub(crate) fn new(input: Input<'a>) -> Self {
         Self { input, left: 0, padding: 0 }
     }
 
     /// The next entry; None at the end of the archive.
-    pub(super) fn next(&mut self) -> Checked<Option<Entry>> {
+    pub(crate) fn next(&mut self) -> Checked<Option<Entry>> {
         let mut over = Overrides::default();
         loop {
             let Some(header) = self.header()? else {
@@ -103,7 +103,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Where in its file the contents of the current entry begin.
-    pub(super) fn offset(&mut self) -> Option<u64> {
+    pub(crate) fn offset(&mut self) -> Option<u64> {
         match &mut self.input {
             Input::File(file) => file.stream_position().ok(),
             Input::Stream(_) => None,

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// One word long, like [`Error`], and for the same reason.
 #[derive(Debug)]
-pub(super) struct Fault(Box<What>);
+pub(crate) struct Fault(Box<What>);
 
 #[derive(Debug)]
 enum What {
@@ -19,7 +19,7 @@ enum What {
     Image(String),
 }
 
-pub(super) type Checked<T> = Result<T, Fault>;
+pub(crate) type Checked<T> = Result<T, Fault>;
 
 /// A refusal with a fixed sentence.
 #[cold]
@@ -52,7 +52,7 @@ impl Fault {
     }
 
     /// The whole sentence: `place` is the layer, and the entry in it if there is one.
-    pub(super) fn at(self, place: &str) -> Error {
+    pub(crate) fn at(self, place: &str) -> Error {
         match *self.0 {
             What::Image(sentence) => Error::new(format!("{place}: {sentence}")),
             What::Kernel(act, errno) => Error::os(format!("{place}: {act}"), errno).hint(way_out(errno)),
@@ -82,7 +82,7 @@ impl From<io::Error> for Fault {
 }
 
 /// A name out of an image, fit for a terminal and of a bearable length.
-pub(super) fn shown(name: &[u8]) -> String {
+pub(crate) fn shown(name: &[u8]) -> String {
     const MOST: usize = 120;
     let text = String::from_utf8_lossy(&name[..name.len().min(MOST)]);
     // What would move the cursor of a terminal.

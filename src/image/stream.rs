@@ -83,7 +83,7 @@ impl Read for Charged<'_> {
 type Source<'a> = BufReader<&'a mut dyn Read>;
 
 /// A blob as it was before compression; the first bytes tell which.
-pub(super) enum Decoded<'a> {
+pub(crate) enum Decoded<'a> {
     Plain(Source<'a>),
     Gzip(Gzip<'a>),
     Zstd(Zstd<'a>),
@@ -93,7 +93,7 @@ pub(super) const GZIP: &[u8] = &[0x1f, 0x8b];
 pub(super) const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 impl<'a> Decoded<'a> {
-    pub(super) fn new(blob: &'a mut dyn Read) -> io::Result<Self> {
+    pub(crate) fn new(blob: &'a mut dyn Read) -> io::Result<Self> {
         let mut source = BufReader::with_capacity(BUFFER, blob);
         let start = source.fill_buf()?;
         if start.starts_with(GZIP) {
@@ -121,7 +121,7 @@ impl Read for Decoded<'_> {
 }
 
 /// RFC 1952: members, each with a header and a checksum behind it. The checksum is not looked at: what comes out has a SHA-256.
-pub(super) struct Gzip<'a> {
+pub(crate) struct Gzip<'a> {
     source: Source<'a>,
     state: Box<InflateState>,
     within: bool,
@@ -188,7 +188,7 @@ impl Gzip<'_> {
 }
 
 /// RFC 8878: frames, and among them some to skip.
-pub(super) struct Zstd<'a> {
+pub(crate) struct Zstd<'a> {
     source: Source<'a>,
     decoder: Box<FrameDecoder>,
     within: bool,

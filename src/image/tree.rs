@@ -52,7 +52,7 @@ struct Step {
 }
 
 /// The components of an entry's name. A leading '/' is dropped, as tar does.
-pub(super) fn components(name: &[u8]) -> Checked<Vec<CString>> {
+pub(crate) fn components(name: &[u8]) -> Checked<Vec<CString>> {
     if name.len() > 4095 {
         return refuse("the name is longer than 4095 bytes");
     }

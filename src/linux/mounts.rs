@@ -69,7 +69,7 @@ pub(crate) fn children(mount: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
 }
 
 /// The number of the mount that the descriptor is on (proc_pid_fdinfo(5)).
-fn id(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
+pub(crate) fn id(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     let path = CString::new(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap_or_default();
     let text = file::read_text(rustix::fs::CWD, &path)?;
     let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());

@@ -346,7 +346,7 @@ fn path(name: &str) -> String {
     std::env::temp_dir().join(format!("nsctl-boxes-{}-{name}", std::process::id())).to_string_lossy().into_owned()
 }
 
-fn wait_for(path: &str) {
+pub(crate) fn wait_for(path: &str) {
     for _ in 0..1000 {
         if fs::exists(path).unwrap_or(false) {
             return;

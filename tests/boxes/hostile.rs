@@ -4,7 +4,8 @@
 //! | what happened to whom | test |
 //! |---|---|
 //! | CVE-2015-1335, 1334 (LXC): mounts followed links of the root | `cve_2015_1335_links_at_proc_and_sys` |
-//! | CVE-2018-15664, 2019-14271 (docker cp): a helper loaded the container's libraries | `cve_2019_14271_no_library_of_the_root` |
+//! | CVE-2018-15664 (docker cp): a link takes the place of a directory | `cve_2018_15664_copies`, `…_kernel_files` |
+//! | CVE-2019-14271 (docker cp): a helper loaded the container's libraries | `cve_2019_14271_no_library_of_the_root` |
 //! | CVE-2019-5736 (runc): the payload reached the runtime's executable | `cve_2019_5736_own_executable` |
 //! | CVE-2019-16884, 19921 (runc): /proc is the image's own | `cve_2019_16884_proc_of_the_image`, `…_files_over_proc` |
 //! | CVE-2019-18837 (crun): a link out of the root | `cve_2019_18837_links_out_of_the_root` |
@@ -46,6 +47,7 @@ use crate::root::{self, Root};
 use crate::{Case, masked};
 
 mod calls;
+mod copies;
 mod escapes;
 mod files;
 mod links;
@@ -59,6 +61,8 @@ pub(crate) use tries::run as escape;
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("hostile::cve_2015_1335_links_at_proc_and_sys", links::proc_and_sys),
+    ("hostile::cve_2018_15664_copies", copies::links),
+    ("hostile::cve_2018_15664_kernel_files", copies::kernel_files),
     ("hostile::cve_2019_14271_no_library_of_the_root", files::libraries),
     ("hostile::cve_2019_5736_own_executable", process::own_executable),
     ("hostile::cve_2019_16884_proc_of_the_image", files::proc_of_the_image),

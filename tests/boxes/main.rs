@@ -4,6 +4,7 @@
 #![allow(unsafe_code)] // the tests send signals, fork and load seccomp filters
 
 mod cases;
+mod copies;
 mod handmade;
 mod host;
 mod hostile;
@@ -100,6 +101,7 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("images", oci::CASES),
     ("images", store::CASES),
     ("verbs", verbs::CASES),
+    ("verbs", copies::CASES),
 ];
 
 fn trial(name: String, case: Case, mask: Option<(&'static str, &'static str)>) -> Trial {

@@ -60,7 +60,7 @@ impl Drop for Racer {
 }
 
 /// Starts containers, one after the other, until there were this many of them and of exchanges, or there is no time left.
-fn race(
+pub(super) fn race(
     pairs: &[(PathBuf, PathBuf)],
     starts: u32,
     exchanges: u64,

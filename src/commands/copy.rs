@@ -1,0 +1,142 @@
+//! `nsctl cp`: files into and out of a running container.
+
+use std::ffi::{CString, OsStr};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::cli;
+use crate::copy::{self, Plant, Side, Sink, Stream, Target};
+use crate::error::{Error, Result};
+use crate::image::{Decoded, Entries, Input};
+use crate::state::events::{self, Event};
+use crate::state::{self, Record, State};
+
+#[inline(never)]
+pub(crate) fn copy(typed: &cli::Copy) -> Result<u8> {
+    let (from, source) = split(&typed.source);
+    let (to, dest) = split(&typed.dest);
+    match (from, to) {
+        (Some(from), None) => {
+            let side = container(from)?;
+            out_of(&side, source, dest, typed)?;
+        }
+        (None, Some(to)) => {
+            let side = container(to)?;
+            into(&side, source, dest, typed)?;
+        }
+        (None, None) => return Err(Error::new("nsctl cp: neither is in a container").hint("CONTAINER:PATH is")),
+        (Some(_), Some(_)) => {
+            return Err(Error::new("nsctl cp: both are in containers").hint("nsctl cp A:PATH - | nsctl cp - B:PATH"));
+        }
+    }
+    Ok(0)
+}
+
+/// The container, if the word has one, and the path. docker's rule: what begins with / or . is local.
+fn split(word: &OsStr) -> (Option<&OsStr>, &[u8]) {
+    let bytes = word.as_bytes();
+    match bytes.iter().position(|byte| *byte == b':') {
+        Some(at) if !matches!(bytes[0], b'/' | b'.' | b':') => {
+            (Some(OsStr::from_bytes(&bytes[..at])), &bytes[at + 1..])
+        }
+        _ => (None, bytes),
+    }
+}
+
+fn out_of(side: &Side, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
+    let end = existing(side, source, typed.follow)?;
+    if dest == b"-" {
+        if rustix::termios::isatty(rustix::stdio::stdout()) {
+            return Err(Error::new("nsctl cp: a tar archive is not for a terminal").hint("redirect standard output"));
+        }
+        let mut stream = Stream::new();
+        let top = if is_contents(source) { &[] } else { end.name.to_bytes() };
+        copy::walk(&end, top, &mut stream)?;
+        return stream.finish();
+    }
+    plant(&Side::Host, &end, source, dest, typed)
+}
+
+fn into(side: &Side, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
+    if source != b"-" {
+        let end = existing(&Side::Host, source, typed.follow)?;
+        return plant(side, &end, source, dest, typed);
+    }
+    let base = side.end(dest, true).and_then(|end| end.directory());
+    let base = base.map_err(|errno| {
+        Error::os(format!("copy to {}", String::from_utf8_lossy(dest)), errno)
+            .hint("an archive goes into a directory")
+    })?;
+    let mut plant = Plant::new(base, true, true).following(side, dest);
+    let failed = |error: std::io::Error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        Error::os("read standard input", errno)
+    };
+    let mut stdin = std::io::stdin().lock();
+    let mut decoded = Decoded::new(&mut stdin).map_err(failed)?;
+    let mut entries = Entries::new(Input::Stream(&mut decoded));
+    while let Some(entry) = entries.next().map_err(|fault| fault.at("standard input"))? {
+        plant.put(&entry, &mut entries)?;
+    }
+    // Whoever writes it is not to find a closed pipe.
+    let mut rest = [0; 4096];
+    while decoded.read(&mut rest).map_err(failed)? > 0 {}
+    plant.finish()
+}
+
+fn plant(to: &Side, end: &copy::End, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
+    let Target { base, top } = copy::target(to, dest, source, end.kind == Some(FileType::Directory))?;
+    let mut plant = Plant::new(base, typed.archive, typed.archive);
+    copy::walk(end, &top, &mut plant)?;
+    plant.finish()
+}
+
+fn is_contents(source: &[u8]) -> bool {
+    matches!(source.rsplit(|byte| *byte == b'/').next(), Some(b"." | b".."))
+}
+
+fn existing(side: &Side, path: &[u8], follow: bool) -> Result<copy::End> {
+    let failed = |errno| Error::os(format!("copy {}", String::from_utf8_lossy(path)), errno);
+    let end = side.end(path, follow).map_err(failed)?;
+    match end.kind {
+        None => Err(failed(Errno::NOENT)),
+        Some(kind) if kind != FileType::Directory && path.ends_with(b"/") => Err(failed(Errno::NOTDIR)),
+        _ => Ok(end),
+    }
+}
+
+/// The root of a running container, as a handle.
+fn container(word: &OsStr) -> Result<Side> {
+    let word = word.to_string_lossy();
+    let (state, record) = find(&word)?;
+    let failed = |errno| {
+        Error::os(format!("open the root of container {word}"), errno)
+            .hint("does it run still, and is it this user's?")
+    };
+    let path = CString::new(format!("/proc/{}/root", record.pid)).unwrap_or_default();
+    // A link of procfs that leads to the root itself, whatever its text is.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(CWD, &path, flags, Mode::empty()).map_err(failed)?;
+    // It runs still: so that was its root, and not that of another with the same number.
+    let (_, again) = find(&record.id)?;
+    if again.pid != record.pid {
+        return Err(failed(Errno::SRCH));
+    }
+    events::append(state.fd(), &Event { id: &record.id, name: &record.name, event: "copy", attributes: &[] });
+    Ok(Side::Container(root))
+}
+
+fn find(word: &str) -> Result<(State, Record)> {
+    for place in state::places() {
+        let Ok(state) = State::open(&place) else { continue };
+        let Ok(records) = state.running() else { continue };
+        let found = records.into_iter().find(|record| record.name == word || record.id.starts_with(word));
+        if let Some(record) = found {
+            return Ok((state, record));
+        }
+    }
+    Err(Error::new(format!("there is no running container {word}")).hint("nsctl ps lists them"))
+}
