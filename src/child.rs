@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use linux_raw_sys::general as k;
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::net::RecvFlags;
@@ -13,8 +14,10 @@ use rustix::thread::LinkNameSpaceType;
 
 use crate::error::{FAILED, NOT_EXECUTABLE, NOT_FOUND};
 use crate::linux::cgroup::{self, Version};
+use crate::linux::join::Target;
 use crate::linux::process::{self, Spawned};
 use crate::linux::{clock, file, sys};
+use crate::monitor::{self, Files};
 use crate::plan::{Op, Plan, Who};
 use crate::reaper::{self, LeftBehind};
 use crate::spec::User;
@@ -43,6 +46,11 @@ pub(crate) struct Inherited {
     pub(crate) upper: Vec<OwnedFd>,
     /// Room for what the container opens of the host's.
     pub(crate) sources: Vec<OwnedFd>,
+    /// The container that is joined.
+    pub(crate) target: Option<Target>,
+    /// Of a container that lives on: what nsctl inside keeps, and what the command has as 0, 1 and 2.
+    pub(crate) files: Option<Files>,
+    pub(crate) streams: Vec<OwnedFd>,
     /// The caller's signal mask, and whether it ignored SIGCHLD.
     pub(crate) mask: u64,
     pub(crate) sigchld_ignored: bool,
@@ -103,6 +111,7 @@ impl Child<'_> {
             Op::CloseSupervisorsEnd => drop(self.inherited.ours.take()),
             Op::DieWithSupervisor { signal } => sys::signal_when_parent_ends(*signal)?,
             Op::CheckSupervisor => self.check_supervisor(),
+            Op::JoinContainer { .. } => self.inherited.target.as_mut().ok_or(Errno::SRCH)?.join()?,
             Op::Join { namespace, kind } => {
                 let fd = self.inherited.namespaces[*namespace].as_fd();
                 rustix::thread::move_into_link_name_space(fd, link_kind(*kind))?;
@@ -120,6 +129,10 @@ impl Child<'_> {
             Op::DropCapabilities => identity::drop_capabilities()?,
             Op::Undumpable => rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?,
             Op::Spawn { group } => self.spawn(*group)?,
+            Op::NewSession => drop(rustix::process::setsid()?),
+            Op::AwaitRecord => self.await_record(),
+            Op::Monitor { group } => self.monitor(*group)?,
+            Op::Streams => self.streams()?,
             Op::EnterGroup { group } => self.enter(*group)?,
             Op::NewCgroupNamespace => sys::unshare(k::CLONE_NEWCGROUP)?,
             Op::MountGroup { group, writable } => self.mount_group(*group, *writable)?,
@@ -207,8 +220,15 @@ impl Child<'_> {
             | Op::Relay
             | Op::JoinPid { .. }
             | Op::Clone { .. }
+            | Op::KeepFiles { .. }
+            | Op::OpenGroup { .. }
+            | Op::OpenNothing
+            | Op::JoinPidOfContainer { .. }
             | Op::GiveTime
             | Op::Record
+            | Op::CidFile(_)
+            | Op::Release
+            | Op::AwaitStart
             | Op::PidFile(_)
             | Op::Wait
             | Op::RemoveGroup { .. }
@@ -217,6 +237,7 @@ impl Child<'_> {
             | Op::DieWithSupervisor { .. }
             | Op::CheckSupervisor
             | Op::Join { .. }
+            | Op::JoinContainer { .. }
             | Op::PrivateMounts
             | Op::Hostname(_)
             | Op::Domainname(_)
@@ -224,6 +245,10 @@ impl Child<'_> {
             | Op::DropCapabilities
             | Op::Undumpable
             | Op::Spawn { .. }
+            | Op::NewSession
+            | Op::AwaitRecord
+            | Op::Monitor { .. }
+            | Op::Streams
             | Op::EnterGroup { .. }
             | Op::NewCgroupNamespace
             | Op::MountGroup { .. }
@@ -255,6 +280,61 @@ impl Child<'_> {
             reaper::clear_up(self.left_behind);
             sys::exit(FAILED);
         }
+    }
+
+    /// End-of-file on the pair means that the starter was killed before it had recorded the container.
+    fn await_record(&self) {
+        let Some(theirs) = &self.inherited.theirs else { return };
+        let mut message = [0u8; 8];
+        loop {
+            match rustix::net::recv(theirs, &mut message[..], RecvFlags::empty()) {
+                Ok((0, _)) | Err(_) => {
+                    reaper::clear_up(self.left_behind);
+                    sys::exit(FAILED);
+                }
+                Ok(_) if Message::from_bytes(message) == Some(Message::Go) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// PID 1 stays, and starts the command when it is time.
+    fn monitor(&mut self, group: Option<usize>) -> Result<(), Errno> {
+        let mut files = self.inherited.files.take().ok_or(Errno::BADF)?;
+        let keep = self.plan.keep.as_ref().ok_or(Errno::INVAL)?;
+        let (starter, left_behind) = (self.inherited.theirs.take(), self.left_behind);
+        if let Some(master) = self.terminal.master.take() {
+            rustix::fs::fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)?;
+            files.streams = [Some(rustix::io::fcntl_dupfd_cloexec(&master, 3)?), Some(master), None];
+            files.terminal = true;
+        }
+        sys::wipe_words();
+        // Nothing of the starter's stays open; what it waits for on a pipe comes to its end.
+        self.streams()?;
+        monitor::run(&mut files, left_behind, keep, starter, &mut |tell| {
+            self.inherited.theirs = tell;
+            let cgroup = group.map(|group| self.inherited.groups[group].as_fd());
+            let spawned = process::spawn(0, cgroup);
+            match spawned? {
+                Spawned::Child { placed } => {
+                    self.placed = placed;
+                    self.follow(Who::Payload);
+                    sys::exit(FAILED)
+                }
+                Spawned::Parent(payload) => {
+                    self.inherited.theirs = None;
+                    Ok(payload)
+                }
+            }
+        })
+    }
+
+    /// Not close-on-exec, as the three are.
+    fn streams(&self) -> Result<(), Errno> {
+        let [input, output, errors] = &self.inherited.streams[..] else { return Err(Errno::BADF) };
+        rustix::stdio::dup2_stdin(input)?;
+        rustix::stdio::dup2_stdout(output)?;
+        rustix::stdio::dup2_stderr(errors)
     }
 
     /// PID 1 makes PID 2. The payload goes on with its own steps; PID 1 becomes the reaper.

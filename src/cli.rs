@@ -16,14 +16,18 @@ mod listing;
 mod run;
 pub(crate) use copy::Copy;
 pub(crate) use events::Events;
+mod verbs;
 pub(crate) use help::{VERSION, text as help};
 pub(crate) use image::Image;
 pub(crate) use limits::{Cgroup, Limits};
 pub(crate) use listing::Listing;
+pub(crate) use verbs::{Exec, Verb, no_container};
 
 /// Options before the verb, and the verb.
 pub(crate) struct Invocation {
     pub(crate) log_json: bool,
+    /// `--root`: where state is kept.
+    pub(crate) root: Option<OsString>,
     pub(crate) command: Command,
 }
 
@@ -33,6 +37,8 @@ pub(crate) enum Command {
     Run(Box<Run>),
     Simple(Simple),
     Ps(Ps),
+    Exec(Box<Exec>),
+    Verb(Box<Verb>),
     Check(Check),
     Image(Image),
     Events(Events),
@@ -83,6 +89,16 @@ pub(crate) struct Run {
     pub(crate) entrypoint: Option<OsString>,
     pub(crate) label: Vec<String>,
     pub(crate) stop_signal: Option<String>,
+    /// `--detach`, or the verb `create`.
+    pub(crate) detach: bool,
+    pub(crate) create: bool,
+    pub(crate) cidfile: Option<OsString>,
+    pub(crate) log: Option<String>,
+    pub(crate) log_size: Option<String>,
+    pub(crate) restart: Option<String>,
+    pub(crate) stop_timeout: Option<String>,
+    /// The whole command line, of one that lives on.
+    pub(crate) words: Vec<OsString>,
     pub(crate) explain: bool,
     pub(crate) verbose: bool,
     pub(crate) argv: Vec<OsString>,
@@ -96,6 +112,8 @@ pub(crate) struct Simple {
 
 #[derive(Default)]
 pub(crate) struct Ps {
+    /// Those that do not run, too.
+    pub(crate) all: bool,
     pub(crate) listing: Listing,
 }
 
@@ -108,11 +126,12 @@ pub(crate) struct Check {
 /// Reads the whole command line; `args` starts with the program's own name.
 #[inline(never)]
 pub(crate) fn parse(args: Vec<OsString>) -> Result<Invocation> {
-    let mut parser = Parser::from_iter(args);
-    let mut log_json = false;
-    let command = loop {
+    let mut parser = Parser::from_iter(&args);
+    let (mut log_json, mut root) = (false, None);
+    let mut command = loop {
         match parser.next().map_err(wrong)? {
             Some(Arg::Long("log-format")) => log_json = log_format(&mut parser)?,
+            Some(Arg::Long("root")) => once(&mut root, "--root", word(&mut parser)?)?,
             Some(Arg::Long("help")) => break Command::Help("nsctl"),
             Some(Arg::Long("version") | Arg::Short('V')) => break Command::Version,
             Some(Arg::Value(verb)) => break command(&verb, &mut parser, &mut log_json)?,
@@ -120,12 +139,20 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Invocation> {
             None => return Err(Error::new("no command was given").hint("try nsctl run /bin/sh, or nsctl --help")),
         }
     };
-    Ok(Invocation { log_json, command })
+    if let Command::Run(run) = &mut command
+        && (run.detach || run.create)
+    {
+        run.words = args;
+    }
+    Ok(Invocation { log_json, root, command })
 }
 
 fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
     match verb.to_str() {
-        Some("run") => run::run(parser, log_json),
+        Some("run") => run::run(parser, log_json, false),
+        Some("create") => run::run(parser, log_json, true),
+        Some("exec") => verbs::exec(parser, log_json),
+        Some("resume") => verbs::verb("unpause", parser, log_json),
         Some("simple") => simple(parser),
         Some("ps") => ps(parser),
         Some("check") => check(parser),
@@ -141,8 +168,10 @@ fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Com
             },
             Some(other) => Err(wrong(other.unexpected())),
         },
-        _ => Err(Error::new(format!("nsctl has no command {}", verb.display()))
-            .hint("it has run, simple, ps, cp, events, image, check; see nsctl --help")),
+        word => match verbs::NAMES.iter().find(|name| word == Some(**name)) {
+            Some(name) => verbs::verb(name, parser, log_json),
+            None => Err(Error::new(format!("nsctl has no command {}", verb.display())).hint("see nsctl --help")),
+        },
     }
 }
 
@@ -163,6 +192,7 @@ fn ps(parser: &mut Parser) -> Result<Command> {
     let mut ps = Ps::default();
     while let Some(arg) = parser.next().map_err(wrong)? {
         match arg {
+            Arg::Long("all") | Arg::Short('a') => ps.all = true,
             Arg::Long("format") => ps.listing.format(parser)?,
             Arg::Long("json") => ps.listing.json()?,
             Arg::Long("quiet") | Arg::Short('q') => ps.listing.quiet = true,

@@ -2,6 +2,7 @@
 //! Also the table of nsctl's own exit codes, which are part of its interface.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use miniserde::Serialize;
 use rustix::io::Errno;
@@ -87,6 +88,24 @@ impl Error {
 
     pub(crate) fn exit_code(&self) -> u8 {
         self.0.code
+    }
+}
+
+/// `--log-format json`.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn set_json(json: bool) {
+    JSON.store(json, Ordering::Relaxed);
+}
+
+/// Writes it to standard error.
+#[cold]
+#[inline(never)]
+pub(crate) fn report(error: &Error) {
+    if JSON.load(Ordering::Relaxed) {
+        eprintln!("{}", error.json());
+    } else {
+        eprintln!("nsctl: {error}");
     }
 }
 

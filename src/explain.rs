@@ -11,6 +11,7 @@ use crate::plan::{MOMENT, Op, Plan, SUPERVISOR_ENDED, Who};
 
 mod groups;
 mod identity;
+mod keep;
 mod terminal;
 mod tree;
 
@@ -87,6 +88,18 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::MakeLeaf { .. }
         | Op::Delegate { .. }
         | Op::OomScore(_) => return groups::text(plan, op),
+        Op::KeepFiles { .. }
+        | Op::NewSession
+        | Op::AwaitRecord
+        | Op::Monitor { .. }
+        | Op::Streams
+        | Op::CidFile(_)
+        | Op::Release
+        | Op::AwaitStart
+        | Op::OpenGroup { .. }
+        | Op::OpenNothing
+        | Op::JoinPidOfContainer { .. }
+        | Op::JoinContainer { .. } => return keep::text(plan, op),
         Op::MakeUpper { .. }
         | Op::MakeIdMap(_)
         | Op::OpenSource { .. }

@@ -15,9 +15,9 @@
 //! `run` with the same name, finds the lock of the state directory free and clears up.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::LinkNameSpaceType;
@@ -25,18 +25,20 @@ use rustix::thread::LinkNameSpaceType;
 use crate::child::{self, Inherited};
 use crate::error::{Error, Result};
 use crate::explain;
-use crate::linux::cgroup::Version;
+use crate::linux::join::Target;
 use crate::linux::process::{self, Process, Spawned};
 use crate::linux::tty::Modes;
 use crate::linux::{cgroup, clock, file, idmap, sys, upper};
-use crate::plan::{Group, Op, Plan, Who};
+use crate::plan::{Group, Op, Plan, Step, Who};
 use crate::reaper::LeftBehind;
 use crate::state::events::{self, Event, Value};
-use crate::state::{self, Cgroup, Claim, Record, State};
+use crate::state::{self, Claim, Phase, State};
 use crate::sync::{self, Detail, Message, Received};
 use crate::verdict;
 
 mod groups;
+mod keep;
+pub(crate) use keep::control_address;
 
 /// A container that was started, and what is to be removed after it.
 pub(crate) struct Container {
@@ -50,11 +52,13 @@ pub(crate) struct Container {
     pub(crate) terminal: Option<OwnedFd>,
     /// What it said while its terminal was waited for.
     said: Option<Error>,
+    /// It was there before: it stays, whatever comes of its start.
+    old: bool,
 }
 
-/// Takes the supervisor's steps up to the wait. `state` is the open directory that the plan names. On an error nothing is left
-/// behind.
-pub(crate) fn start(plan: &Plan, verbose: bool, state: Option<State>) -> Result<Container> {
+/// Takes the supervisor's steps up to the wait. `state` is the open directory that the plan names, `claim` that of a container that
+/// is started again. On an error nothing is left behind.
+pub(crate) fn start(plan: &Plan, verbose: bool, state: Option<State>, claim: Option<Claim>) -> Result<Container> {
     let mut container = Container {
         process: None,
         inherited: Inherited {
@@ -72,20 +76,53 @@ pub(crate) fn start(plan: &Plan, verbose: bool, state: Option<State>) -> Result<
             ..LeftBehind::default()
         },
         state,
-        claim: None,
+        old: claim.is_some(),
+        claim,
         terminal: None,
         said: None,
     };
-    for (index, op) in plan.steps_of(Who::Supervisor) {
-        if matches!(op, Op::Wait | Op::GiveTime) {
-            break;
-        }
-        container.take(plan, index, op)?;
-    }
+    container.take_all(plan)?;
+    Ok(container)
+}
+
+/// The same for one more command in the container that `target` is.
+pub(crate) fn start_in(plan: &Plan, verbose: bool, target: Target) -> Result<Container> {
+    let mut container = Container {
+        process: None,
+        inherited: Inherited {
+            verbose,
+            began: if verbose { clock::micros() } else { 0 },
+            target: Some(target),
+            ..Inherited::default()
+        },
+        left_behind: LeftBehind::default(),
+        state: None,
+        claim: None,
+        terminal: None,
+        said: None,
+        old: true,
+    };
+    container.take_all(plan)?;
     Ok(container)
 }
 
 impl Container {
+    fn take_all(&mut self, plan: &Plan) -> Result<()> {
+        for (index, op) in plan.steps_of(Who::Supervisor) {
+            if matches!(op, Op::Wait | Op::GiveTime) {
+                break;
+            }
+            self.take(plan, index, op)?;
+            if *op == Op::AwaitStart
+                && let Some(error) = self.failed_start(plan)
+            {
+                self.give_up(plan);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the steps that a plan puts off until the container has run for a moment.
     pub(crate) fn record_late(&mut self, plan: &Plan) -> Result<()> {
         let late = plan.steps_of(Who::Supervisor).skip_while(|(_, op)| !matches!(op, Op::GiveTime)).skip(1);
@@ -108,11 +145,15 @@ impl Container {
         self.announce(plan, index);
         let Err(errno) = self.step(plan, op) else { return Ok(()) };
         let error = verdict::sentence(plan, index, errno, None);
+        self.give_up(plan);
+        Err(error)
+    }
+
+    fn give_up(&self, plan: &Plan) {
         if let Some(process) = &self.process {
             process.end();
         }
         self.clear_up(plan);
-        Err(error)
     }
 
     fn step(&mut self, plan: &Plan, op: &Op) -> std::result::Result<(), Errno> {
@@ -127,6 +168,8 @@ impl Container {
             }
             // It had to be opened to be chosen.
             Op::OpenState { .. } => left.state = self.state.take(),
+            // It is there and locked: it is started again.
+            Op::Claim if self.claim.is_some() => {}
             Op::Claim => {
                 let state = left.state.as_ref().ok_or(Errno::NOENT)?;
                 self.claim = Some(state.claim(&plan.id, plan.name.as_deref())?);
@@ -140,6 +183,16 @@ impl Container {
             | Op::Limit { .. }
             | Op::AllowDevices { .. }
             | Op::MakeLeaf { .. } => groups::step(plan, op, inherited, left)?,
+            Op::OpenGroup { group } => {
+                let Group { mount, dir, .. } = &plan.groups[*group];
+                inherited.groups.push(file::open_dir(file::open_dir(CWD, mount)?, dir)?);
+            }
+            Op::OpenNothing => {
+                let flags = OFlags::RDWR | OFlags::CLOEXEC;
+                let open = |_| rustix::fs::openat(CWD, c"/dev/null", flags, Mode::empty());
+                inherited.streams = (0..3).map(open).collect::<std::result::Result<_, _>>()?;
+            }
+            Op::JoinPidOfContainer { .. } => inherited.target.as_ref().ok_or(Errno::SRCH)?.enter_pid()?,
             Op::MakeUpper { upper: dir, work } => {
                 inherited.upper = vec![upper::make(dir)?, upper::make(work)?];
                 upper::lock(inherited.upper[0].as_fd())?;
@@ -155,7 +208,18 @@ impl Container {
             }
             Op::Clone { group } => self.clone(plan, *group)?,
             Op::Record => self.record(plan)?,
-            Op::PidFile(path) => self.pid_file(path)?,
+            Op::PidFile(path) => {
+                let pid = self.process.as_ref().map_or(0, |process| process.pid);
+                self.note_in_file(path, &format!("{pid}\n"))?;
+            }
+            Op::CidFile(path) => self.note_in_file(path, &plan.id)?,
+            Op::KeepFiles { interactive, log } => self.keep_files(*interactive, *log)?,
+            Op::Release => {
+                let ours = inherited.ours.as_ref().ok_or(Errno::PIPE)?;
+                Message::Go.send(ours)?;
+            }
+            // Its failure is a sentence of its own.
+            Op::AwaitStart => {}
             _ => unreachable!("a step of the container's side, or of its end"),
         }
         Ok(())
@@ -174,25 +238,37 @@ impl Container {
     #[inline(never)]
     fn record(&self, plan: &Plan) -> std::result::Result<(), Errno> {
         let (Some(claim), Some(process)) = (&self.claim, &self.process) else { return Ok(()) };
-        claim.write(&Record {
-            id: plan.id.clone(),
-            name: plan.name.clone().unwrap_or_default(),
-            pid: process.pid,
-            created: clock::epoch_seconds(),
-            command: plan.argv.strings().iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-            labels: Some(plan.labels.iter().cloned().collect()),
-            stop_signal: plan.stop_signal,
-            cgroups: plan.groups.iter().map(recorded).collect(),
-        })
+        claim.write(&keep::record(plan, process, &self.inherited))?;
+        match &plan.words {
+            Some(words) => words.write(claim.dir.as_fd()),
+            None => Ok(()),
+        }
     }
 
+    /// `--pidfile` and `--cidfile`.
     #[inline(never)]
-    fn pid_file(&self, path: &CString) -> std::result::Result<(), Errno> {
-        let Some(process) = &self.process else { return Ok(()) };
+    fn note_in_file(&self, path: &CString, text: &str) -> std::result::Result<(), Errno> {
         let mut temporary = path.to_bytes().to_vec();
         temporary.extend_from_slice(b".new");
         let temporary = CString::new(temporary).map_err(|_| Errno::INVAL)?;
-        file::replace(CWD, &temporary, path, format!("{}\n", process.pid).as_bytes())
+        file::replace(CWD, &temporary, path, text.as_bytes())
+    }
+
+    fn keep_files(&mut self, interactive: bool, log: bool) -> std::result::Result<(), Errno> {
+        let claim = self.claim.as_ref().ok_or(Errno::NOENT)?;
+        keep::make(claim.dir.as_fd(), interactive, log, &mut self.inherited)
+    }
+
+    /// Why the command of a container that lives on could not be started, if it could not. Waits until that is clear.
+    fn failed_start(&mut self, plan: &Plan) -> Option<Error> {
+        if let Some(error) = self.messages(plan, true) {
+            return Some(error);
+        }
+        let dir = &self.claim.as_ref()?.dir;
+        let gone = self.process.as_ref().is_some_and(|process| matches!(process.ended(), Ok(Some(_))));
+        let phase = state::open_status(dir.as_fd()).ok().and_then(state::Status::of).map(|status| status.phase);
+        (gone && phase == Some(Phase::Created))
+            .then(|| Error::new("the container's PID 1 was killed before its command was started"))
     }
 
     /// With `--verbose`: the step, when it is taken.
@@ -221,24 +297,8 @@ impl Container {
     #[inline(never)]
     fn messages(&mut self, plan: &Plan, wait: bool) -> Option<Error> {
         let ours = self.inherited.ours.as_ref()?;
-        let mut detail: Option<Detail> = None;
-        while let Some(received) = sync::receive(ours, wait) {
-            match received {
-                Received::Message(Message::Step { index, micros }) => {
-                    say(plan, usize::from(index), u64::from(micros));
-                }
-                Received::Message(Message::Failure { index, errno }) => {
-                    let errno = Errno::from_raw_os_error(errno);
-                    return Some(verdict::sentence(plan, usize::from(index), errno, detail.as_ref()));
-                }
-                Received::Detail(seen) => detail = Some(seen),
-                Received::Terminal(master) => {
-                    self.terminal = Some(master);
-                    return None;
-                }
-            }
-        }
-        None
+        let first = sync::receive(ours, wait)?;
+        meaning(plan, ours.as_fd(), first, wait, &mut self.terminal)
     }
 
     /// What the memory controller saw, where there was a limit.
@@ -249,7 +309,7 @@ impl Container {
 
     /// Takes the steps after the wait.
     pub(crate) fn clear_up(&self, plan: &Plan) {
-        for (index, op) in plan.steps_of(Who::Supervisor) {
+        for (index, Step { op, .. }) in plan.steps.iter().enumerate() {
             match op {
                 Op::RemoveGroup { group } if *group < self.left_behind.roots.len() => {
                     self.announce(plan, index);
@@ -258,7 +318,7 @@ impl Container {
                         eprintln!("nsctl: warning: {}", verdict::sentence(plan, index, errno, None));
                     }
                 }
-                Op::RemoveState if self.claim.is_some() => {
+                Op::RemoveState if self.claim.is_some() && plan.keep.is_none() => {
                     self.announce(plan, index);
                     if let Some(state) = &self.left_behind.state {
                         state::remove(state.fd(), &self.left_behind.id, self.left_behind.link.as_deref());
@@ -267,16 +327,45 @@ impl Container {
                 _ => {}
             }
         }
+        if plan.keep.is_some()
+            && !self.old
+            && self.claim.is_some()
+            && let Some(state) = &self.left_behind.state
+        {
+            state::remove(state.fd(), &self.left_behind.id, self.left_behind.link.as_deref());
+        }
     }
 }
 
-fn recorded(group: &Group) -> Cgroup {
-    Cgroup {
-        mount: group.mount.to_string_lossy().into_owned(),
-        dir: group.dir.to_string_lossy().into_owned(),
-        v2: group.version == Version::V2,
-        controllers: group.names.clone(),
+/// What the messages say that begin with this one, up to a failure, the terminal or the end.
+pub(crate) fn meaning(
+    plan: &Plan,
+    from: BorrowedFd<'_>,
+    first: Received,
+    wait: bool,
+    terminal: &mut Option<OwnedFd>,
+) -> Option<Error> {
+    let mut detail: Option<Detail> = None;
+    let mut next = Some(first);
+    while let Some(received) = next {
+        match received {
+            Received::Message(Message::Step { index, micros }) => {
+                say(plan, usize::from(index), u64::from(micros));
+            }
+            Received::Message(Message::Failure { index, errno }) => {
+                let errno = Errno::from_raw_os_error(errno);
+                return Some(verdict::sentence(plan, usize::from(index), errno, detail.as_ref()));
+            }
+            Received::Terminal(master) => {
+                *terminal = Some(master);
+                return None;
+            }
+            Received::Message(Message::Ready | Message::Go) => return None,
+            Received::Detail(seen) => detail = Some(seen),
+        }
+        next = sync::receive(from, wait);
     }
+    None
 }
 
 /// One line of `--verbose`.

@@ -29,6 +29,8 @@ mod launch;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
+mod monitor;
+#[cfg(target_os = "linux")]
 mod plan;
 #[cfg(target_os = "linux")]
 mod reaper;
@@ -50,8 +52,8 @@ mod entry {
     use std::ffi::OsString;
 
     use crate::cli::{self, Command};
-    use crate::commands::{check, copy, events, image, print, ps, run};
-    use crate::error::{Error, Result};
+    use crate::commands::{self, check, copy, events, exec, image, print, ps, run};
+    use crate::error::{self, Result};
 
     crate::linux::sys::entry!(crate::entry::start);
 
@@ -59,13 +61,14 @@ mod entry {
     pub(crate) fn start(args: Vec<OsString>) -> u8 {
         crate::linux::sys::open_standard_streams();
         hide_executable();
-        let mut log_json = args.iter().any(|arg| arg == "--log-format=json");
+        error::set_json(args.iter().any(|arg| arg == "--log-format=json"));
         let done = cli::parse(args).and_then(|invocation| {
-            log_json = invocation.log_json;
+            error::set_json(invocation.log_json);
+            crate::state::set_place(invocation.root);
             perform(invocation.command)
         });
         done.unwrap_or_else(|error| {
-            report(&error, log_json);
+            error::report(&error);
             error.exit_code()
         })
     }
@@ -85,22 +88,14 @@ mod entry {
             Command::Run(typed) => return run::run(typed),
             Command::Simple(typed) => return run::simple(typed),
             Command::Ps(typed) => return ps::ps(&typed),
+            Command::Exec(typed) => return exec::exec(*typed),
+            Command::Verb(typed) => return commands::verb(&typed),
             Command::Check(typed) => return check::check(&typed),
             Command::Image(typed) => return image::image(typed),
             Command::Copy(typed) => return copy::copy(&typed),
             Command::Events(typed) => return events::events(&typed),
         }
         Ok(0)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn report(error: &Error, json: bool) {
-        if json {
-            eprintln!("{}", error.json());
-        } else {
-            eprintln!("nsctl: {error}");
-        }
     }
 }
 

@@ -10,9 +10,11 @@ use crate::linux::cgroup::{Hierarchy, Setting, Version};
 use crate::linux::devices::Rule;
 use crate::linux::mount::{Api, FileSystem};
 use crate::linux::sys::StringArray;
-use crate::spec::{IdMap, Namespace, Principal, Spec, User};
+use crate::spec::{IdMap, Keep, Namespace, Principal, Spec, User};
+use crate::state::Words;
 
 mod environment;
+mod exec;
 mod groups;
 mod tree;
 pub(crate) use environment::DEFAULT_PATH;
@@ -32,6 +34,8 @@ pub(crate) struct Host {
     pub(crate) disks: Vec<u64>,
     /// Where state is kept; None where there is no place for it.
     pub(crate) state: Option<CString>,
+    /// What a container that lives on is made of.
+    pub(crate) words: Option<Words>,
     /// What a root of the container's own stands on.
     pub(crate) lower: Option<Lower>,
     pub(crate) ground: Ground,
@@ -110,6 +114,21 @@ pub(crate) enum Op {
     MakeGroup {
         group: usize,
     },
+    /// One that is there.
+    OpenGroup {
+        group: usize,
+    },
+    /// /dev/null three times.
+    OpenNothing,
+    /// For the processes that are cloned from now on.
+    JoinPidOfContainer {
+        pid: i32,
+    },
+    /// All other namespaces, and the root.
+    JoinContainer {
+        pid: i32,
+        kinds: u32,
+    },
     /// From the one above it, for one of [`Group::above`] or in the end the group itself.
     InheritCpuset {
         group: usize,
@@ -144,10 +163,17 @@ pub(crate) enum Op {
     JoinPid {
         namespace: usize,
     },
+    /// Status, log, control socket and streams of a container that lives on.
+    KeepFiles {
+        interactive: bool,
+        log: bool,
+    },
     Clone {
         group: Option<usize>,
     },
     CloseSupervisorsEnd,
+    /// Away from the starter's terminal.
+    NewSession,
     DieWithSupervisor {
         signal: i32,
     },
@@ -211,8 +237,16 @@ pub(crate) enum Op {
     Spawn {
         group: Option<usize>,
     },
+    /// Until it is recorded: what nobody can find does not start.
+    AwaitRecord,
+    /// The reaper of a container that lives on.
+    Monitor {
+        group: Option<usize>,
+    },
     CloseOwnEnd,
     Reap,
+    /// The pipes or /dev/null become 0, 1 and 2.
+    Streams,
     EnterGroup {
         group: usize,
     },
@@ -242,6 +276,10 @@ pub(crate) enum Op {
     GiveTime,
     Record,
     PidFile(CString),
+    CidFile(CString),
+    /// The other side of `AwaitRecord`.
+    Release,
+    AwaitStart,
     Wait,
     RemoveGroup {
         group: usize,
@@ -291,6 +329,18 @@ pub(crate) struct Plan {
     pub(crate) home_of_user: bool,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) stop_signal: Option<i32>,
+    pub(crate) stop_timeout: Option<u32>,
+    /// None: it ends with its supervisor.
+    pub(crate) keep: Option<Keep>,
+    /// To start it again.
+    pub(crate) words: Option<Words>,
+    /// For the record: what its root is, and what `exec` inherits.
+    pub(crate) image: String,
+    pub(crate) user: String,
+    pub(crate) more_groups: Vec<String>,
+    pub(crate) workdir: String,
+    /// The kinds of the namespaces that are joined, in the order in which their files are opened.
+    pub(crate) joined: Vec<u32>,
     /// For the sentence that says why the kernel killed it.
     pub(crate) memory: Option<u64>,
 }
@@ -336,6 +386,14 @@ impl Plan {
             home_of_user,
             labels: spec.labels,
             stop_signal: spec.stop_signal,
+            stop_timeout: spec.stop_timeout,
+            words: host.words,
+            image: spec.root.as_ref().map(|root| root.shown()).unwrap_or_default(),
+            user: spec.user.as_ref().map(User::text).unwrap_or_default(),
+            more_groups: spec.groups.iter().map(Principal::text).collect(),
+            workdir: spec.workdir.as_ref().map(|dir| dir.to_string_lossy().into_owned()).unwrap_or_default(),
+            joined: joins.iter().map(|(_, kind)| *kind).collect(),
+            keep: spec.keep,
             memory: spec.limits.memory,
         })
     }
@@ -352,7 +410,7 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     // A name can be taken: find out before anything is made. And a group must not outlive a supervisor that is killed
     // before the clone: its state directory tells whoever comes next. A plain run has neither, and claims while the container
     // runs, and only if it runs for longer than a moment, since nobody could have asked ps for it.
-    let claim_first = spec.name.is_some() || !groups.is_empty();
+    let claim_first = spec.name.is_some() || !groups.is_empty() || spec.keep.is_some();
     let tree = tree::plan(spec, host, !groups.is_empty())?;
     let mut steps = Vec::with_capacity(48 + tree.tree.len());
     let mut who = Who::Supervisor;
@@ -367,7 +425,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
             add(who, Op::Claim);
         }
     }
-    if spec.terminal {
+    // The terminal of one that lives on is kept inside.
+    let relayed = spec.terminal && spec.keep.is_none();
+    if relayed {
         add(who, Op::SaveTerminal);
     }
     limits.into_iter().for_each(|op| add(who, op));
@@ -379,14 +439,21 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
             add(who, Op::JoinPid { namespace });
         }
     }
+    if let Some(keep) = &spec.keep {
+        add(who, Op::KeepFiles { interactive: keep.interactive, log: keep.log.is_some() });
+    }
     let born_in = groups.iter().position(|group| group.version == Version::V2);
     add(who, Op::Clone { group: born_in.filter(|_| !spec.init) });
 
     who = Who::Init;
     add(who, Op::CloseSupervisorsEnd);
     let signal = if spec.init { SUPERVISOR_ENDED } else { libc::SIGKILL };
-    add(who, Op::DieWithSupervisor { signal });
-    add(who, Op::CheckSupervisor);
+    if spec.keep.is_some() {
+        add(who, Op::NewSession);
+    } else {
+        add(who, Op::DieWithSupervisor { signal });
+        add(who, Op::CheckSupervisor);
+    }
     for (namespace, (_, kind)) in joins.iter().enumerate().filter(|(_, (_, kind))| *kind != k::CLONE_NEWPID) {
         add(who, Op::Join { namespace, kind: *kind });
     }
@@ -401,13 +468,21 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         add(who, Op::OpenTerminal { devpts: Some(tree::devpts()) });
     }
     tree.tree.into_iter().for_each(|op| add(who, op));
-    if spec.terminal {
+    if relayed {
         add(who, Op::SendTerminal);
     }
     if spec.init {
         add(who, Op::Undumpable);
-        add(who, Op::Spawn { group: born_in });
+        if spec.keep.is_some() {
+            add(who, Op::AwaitRecord);
+            add(who, Op::Monitor { group: born_in });
+        } else {
+            add(who, Op::Spawn { group: born_in });
+        }
         who = Who::Payload;
+    }
+    if spec.keep.is_some() && !spec.terminal {
+        add(who, Op::Streams);
     }
     spec.oom_score_adj.iter().for_each(|score| add(who, Op::OomScore(*score)));
     for group in 0..groups.len() {
@@ -441,13 +516,13 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 + spec.preserve_fds });
     add(who, Op::Exec);
-    if spec.init {
+    if spec.init && spec.keep.is_none() {
         add(Who::Init, Op::CloseOwnEnd);
         add(Who::Init, Op::Reap);
     }
 
     who = Who::Supervisor;
-    if spec.terminal {
+    if relayed {
         add(who, Op::Relay);
     }
     if state.is_some() {
@@ -460,9 +535,17 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         add(who, Op::Record);
     }
     spec.pidfile.iter().for_each(|file| add(who, Op::PidFile(file.clone())));
-    add(who, Op::Wait);
+    spec.cidfile.iter().for_each(|file| add(who, Op::CidFile(file.clone())));
+    if spec.keep.is_some() {
+        add(who, Op::Release);
+        add(who, Op::AwaitStart);
+        // What is left to do is PID 1's.
+        who = Who::Init;
+    } else {
+        add(who, Op::Wait);
+    }
     (0..groups.len()).for_each(|group| add(who, Op::RemoveGroup { group }));
-    if state.is_some() {
+    if state.is_some() && spec.keep.as_ref().is_none_or(|keep| keep.remove) {
         add(who, Op::RemoveState);
     }
     Ok(steps)

@@ -8,15 +8,19 @@ use crate::cli;
 use crate::error::{Error, Result};
 
 mod cgroup;
+mod exec;
+mod keep;
 mod limits;
 mod mounts;
 mod process;
 mod root;
 mod time;
 pub(crate) use cgroup::Cgroup;
+pub(crate) use exec::Exec;
+pub(crate) use keep::{Keep, Restart};
 pub(crate) use limits::{CPU_PERIOD, Limits, Throttle, UNLIMITED, size, weight_of_shares};
 pub(crate) use mounts::{Device, IdMap, Mount, What};
-pub(crate) use process::{Defaults, MOST_GROUPS, Principal, User, Variable};
+pub(crate) use process::{Defaults, MOST_GROUPS, Principal, User, Variable, signal};
 pub(crate) use root::{Changes, From, MAX_UNPACKED, Root};
 pub(crate) use time::moment;
 
@@ -64,7 +68,10 @@ pub(crate) struct Spec {
     pub(crate) name: Option<String>,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) stop_signal: Option<i32>,
+    /// Seconds from that to SIGKILL.
+    pub(crate) stop_timeout: Option<u32>,
     pub(crate) pidfile: Option<CString>,
+    pub(crate) cidfile: Option<CString>,
     /// How many descriptors from 3 on the command keeps.
     pub(crate) preserve_fds: u32,
     /// A terminal of its own.
@@ -74,8 +81,8 @@ pub(crate) struct Spec {
     pub(crate) limits: Limits,
     pub(crate) cgroup: Cgroup,
     pub(crate) oom_score_adj: Option<i32>,
-    /// It goes on without the caller, who will want to pause, count and end it: it has a group in any case.
-    pub(crate) kept: bool,
+    /// None: it ends with nsctl, and nothing of it stays. Otherwise it has a group in any case, to be paused, counted and ended by.
+    pub(crate) keep: Option<Keep>,
     /// Whether `ps` shall list it.
     pub(crate) listed: bool,
     pub(crate) argv: Vec<CString>,
@@ -84,7 +91,7 @@ pub(crate) struct Spec {
 impl Spec {
     /// Whether the machine's cgroups matter.
     pub(crate) fn wants_groups(&self) -> bool {
-        !self.cgroup.none && (self.kept || self.cgroup.asks() || self.limits != Limits::default())
+        !self.cgroup.none && (self.keep.is_some() || self.cgroup.asks() || self.limits != Limits::default())
     }
 
     /// Where the files of the container come from; looked at first, since an image says more.
@@ -138,6 +145,9 @@ impl Spec {
             name: run.name.clone().map(name).transpose()?,
             labels: process::labels(&run.label, &image.labels)?,
             stop_signal: process::stop_signal(&run, &image.stop_signal)?,
+            stop_timeout: number("--stop-timeout", run.stop_timeout.as_deref(), i32::MAX as u32)?,
+            cidfile: run.cidfile.clone().map(|file| c_string("--cidfile", file)).transpose()?,
+            keep: Keep::new(&run)?,
             pidfile: run.pidfile.clone().map(|file| c_string("--pidfile", file)).transpose()?,
             preserve_fds: number("--preserve-fds", run.preserve_fds.as_deref(), 1024)?.unwrap_or(0),
             terminal: run.tty,
@@ -145,7 +155,6 @@ impl Spec {
             cgroup: Cgroup::new(&run.cgroup, &limits)?,
             oom_score_adj: cgroup::oom_score_adj(run.cgroup.oom_score_adj.as_deref())?,
             limits,
-            kept: false,
             listed: true,
             argv: process::words(run.argv, run.entrypoint, image)?,
             namespaces,

@@ -1,62 +1,31 @@
-//! What is remembered of a container: one directory each, `DIR/ID/`, with `state.json` inside and, for a named
-//! one, the link `DIR/@NAME` → ID. The directory is locked (flock) by its supervisor for as long as that lives, and the
-//! container ends with its supervisor: it is alive when the lock is held. So no pid is trusted, and a reused pid or a
-//! reboot cannot make a dead container look alive. What is not locked was left by a killed nsctl, and is cleared
-//! away by whoever finds it.
+//! What is remembered of a container: one directory each, `DIR/ID/`, and for a named one the link `DIR/@NAME` → ID.
+//!
+//! The directory is locked (flock) for as long as the container lives: by its supervisor, or, of a detached one, by nsctl inside,
+//! its PID 1. So no pid is trusted, and a reused pid or a reboot cannot make a dead container look alive. What is not locked has
+//! ended. A detached or created container stays, until it is removed; another was left by a killed nsctl, and is cleared away
+//! by whoever finds it. Whoever changes something of a container that has ended holds its lock meanwhile.
+//!
+//! `state.json` is the record; `status` how it is or how it ended; `words` and `environ` what it was made of, to start it again;
+//! `log` and `log.1` its output; `control` the socket of nsctl inside; `stopping` says that it is not to be started again.
 
-use std::collections::BTreeMap;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::OnceLock;
 
-use miniserde::{Deserialize, Serialize, json};
+use miniserde::json;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode};
 use rustix::io::Errno;
 
 use crate::linux::{cgroup, file};
 
 pub(crate) mod events;
-
-/// The record of a running container, as `state.json` holds it.
-#[derive(Serialize, Deserialize, Debug, PartialEq)]
-pub(crate) struct Record {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    /// PID 1 of the container, as the host numbers it.
-    pub(crate) pid: i32,
-    /// Seconds since the epoch.
-    pub(crate) created: u64,
-    pub(crate) command: Vec<String>,
-    pub(crate) labels: Option<BTreeMap<String, String>>,
-    /// What the image, or the user, wants the container to be stopped by.
-    pub(crate) stop_signal: Option<i32>,
-    /// Its groups, one in each cgroup hierarchy that it needs.
-    pub(crate) cgroups: Vec<Cgroup>,
-}
-
-/// A container's group in one hierarchy.
-#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
-pub(crate) struct Cgroup {
-    /// Where the root of the hierarchy is mounted.
-    pub(crate) mount: String,
-    /// Below it: `nsctl/ID`, or what `--cgroup-parent` says.
-    pub(crate) dir: String,
-    pub(crate) v2: bool,
-    /// v1: those of the hierarchy; v2: those that were enabled for the container.
-    pub(crate) controllers: Vec<String>,
-}
-
-impl Record {
-    /// The groups that are there.
-    #[allow(dead_code)] // until pause, kill, stats and top are there
-    pub(crate) fn groups(&self) -> cgroup::Groups {
-        let open = |group: &Cgroup| {
-            let version = if group.v2 { cgroup::Version::V2 } else { cgroup::Version::V1 };
-            let (mount, dir) = (CString::new(group.mount.as_str()).ok()?, CString::new(group.dir.as_str()).ok()?);
-            cgroup::Group::open(version, &mount, &dir, group.controllers.clone()).ok()
-        };
-        cgroup::Groups(self.cgroups.iter().filter_map(open).collect())
-    }
-}
+mod record;
+mod status;
+mod words;
+pub(crate) use record::{Cgroup, Namespaces, Record};
+pub(crate) use status::{Cause, Phase, Status, make as make_status, open as open_status};
+pub(crate) use words::Words;
 
 /// The directory above all containers' directories.
 pub(crate) struct State {
@@ -65,20 +34,45 @@ pub(crate) struct State {
 
 /// A container's directory, locked.
 pub(crate) struct Claim {
-    dir: OwnedFd,
+    pub(crate) dir: OwnedFd,
+}
+
+/// A container as it was found.
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    pub(crate) dir: OwnedFd,
+    pub(crate) alive: bool,
+    /// None: it runs in the foreground.
+    pub(crate) status: Option<Status>,
 }
 
 const RECORD: &CStr = c"state.json";
 const NEW: &CStr = c"new";
+pub(crate) const LOG: &CStr = c"log";
+pub(crate) const OLD_LOG: &CStr = c"log.1";
+pub(crate) const CONTROL: &CStr = c"control";
+pub(crate) const STOPPING: &CStr = c"stopping";
+/// All that may be in a container's directory.
+const FILES: [&CStr; 10] =
+    [RECORD, NEW, status::STATUS, words::WORDS, words::ENVIRON, LOG, OLD_LOG, CONTROL, STOPPING, c"health"];
 /// A directory without a record may be one that is being made.
 const GRACE_SECONDS: i64 = 2;
 
-/// The places for state, best first: NSCTL_ROOT alone if it is set; else below /run (a user's runtime directory),
+static PLACE: OnceLock<OsString> = OnceLock::new();
+
+/// What `--root` says.
+pub(crate) fn set_place(root: Option<OsString>) {
+    if let Some(root) = root {
+        let _ = PLACE.set(root);
+    }
+}
+
+/// The places for state, best first: `--root` or NSCTL_ROOT alone if it is set; else below /run (a user's runtime directory),
 /// or where a system without a writable /run has a tmpfs or its last resort.
 pub(crate) fn places() -> Vec<CString> {
     let c_string = |path: String| CString::new(path).ok();
-    if let Ok(root) = std::env::var("NSCTL_ROOT") {
-        return c_string(root).into_iter().collect();
+    if let Some(root) = PLACE.get().cloned().or_else(|| std::env::var_os("NSCTL_ROOT")) {
+        return CString::new(root.into_vec()).into_iter().collect();
     }
     let uid = rustix::process::geteuid();
     let all: Vec<String> = if uid.is_root() {
@@ -122,7 +116,7 @@ impl State {
         self.dir.as_fd()
     }
 
-    /// Makes and locks the container's directory and its name. EEXIST: a living container has that name.
+    /// Makes and locks the container's directory and its name. EEXIST: another container has that name.
     pub(crate) fn claim(&self, id: &str, name: Option<&str>) -> Result<Claim, Errno> {
         let c_id = CString::new(id).map_err(|_| Errno::INVAL)?;
         rustix::fs::mkdirat(&self.dir, &c_id, Mode::RWXU)?;
@@ -140,7 +134,18 @@ impl State {
         Ok(claim)
     }
 
-    /// Gives the container its name; takes it over from a dead one.
+    /// Locks a container that has ended. None: it is alive, or somebody else is at it.
+    pub(crate) fn reclaim(&self, id: &str) -> Result<Option<Claim>, Errno> {
+        let c_id = CString::new(id).map_err(|_| Errno::INVAL)?;
+        let dir = file::open_dir(&self.dir, &c_id)?;
+        match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Claim { dir })),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Gives the container its name; takes it over from one that was left by a killed nsctl.
     fn link(&self, id: &CStr, name: &str) -> Result<(), Errno> {
         let link = link_name(name);
         match rustix::fs::symlinkat(id, &self.dir, &link) {
@@ -148,78 +153,154 @@ impl State {
             other => return other,
         }
         // Of two who find the owner dead, the second must see the first's link and not remove it.
-        rustix::fs::flock(&self.dir, FlockOperation::LockExclusive)?;
-        self.heal_link(&link);
-        let made = rustix::fs::symlinkat(id, &self.dir, &link);
-        rustix::fs::flock(&self.dir, FlockOperation::Unlock)?;
-        made
+        self.locked(|| {
+            self.heal_link(&link);
+            rustix::fs::symlinkat(id, &self.dir, &link)
+        })
     }
 
-    /// The living containers, oldest first; what dead ones left is cleared away.
-    pub(crate) fn running(&self) -> Result<Vec<Record>, Errno> {
-        let mut found = Vec::new();
-        rustix::fs::flock(&self.dir, FlockOperation::LockExclusive)?;
-        for entry in Dir::read_from(&self.dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name.to_bytes().starts_with(b"@") {
-                self.heal_link(name);
-            } else if !name.to_bytes().starts_with(b".")
-                && entry.file_type() != FileType::RegularFile
-                && !self.heal(name)
-            {
-                found.extend(self.record(name));
+    /// Gives a container another name. EEXIST: it is taken.
+    #[allow(dead_code)] // until nsctl rename
+    pub(crate) fn rename(&self, record: &mut Record, name: &str) -> Result<(), Errno> {
+        let id = CString::new(record.id.as_str()).map_err(|_| Errno::INVAL)?;
+        self.link(&id, name)?;
+        self.locked(|| {
+            let old = std::mem::replace(&mut record.name, name.to_string());
+            let dir = file::open_dir(&self.dir, &id)?;
+            let written = write_record(dir.as_fd(), record);
+            let unneeded = if written.is_ok() { old.as_str() } else { name };
+            if !unneeded.is_empty() {
+                rustix::fs::unlinkat(&self.dir, link_name(unneeded), AtFlags::empty())?;
             }
-        }
+            written
+        })
+    }
+
+    /// Under the lock of the whole directory.
+    fn locked<T>(&self, act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+        rustix::fs::flock(&self.dir, FlockOperation::LockExclusive)?;
+        let done = act();
         rustix::fs::flock(&self.dir, FlockOperation::Unlock)?;
-        found.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        done
+    }
+
+    /// All containers, oldest first; what killed ones left is cleared away.
+    pub(crate) fn all(&self) -> Result<Vec<Entry>, Errno> {
+        let mut found = Vec::new();
+        self.locked(|| {
+            for entry in Dir::read_from(&self.dir)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                if name.to_bytes().starts_with(b"@") {
+                    self.heal_link(name);
+                } else if !name.to_bytes().starts_with(b".") && entry.file_type() != FileType::RegularFile {
+                    found.extend(self.look(name));
+                }
+            }
+            Ok(())
+        })?;
+        found.sort_by(|a, b| (a.record.created, &a.record.id).cmp(&(b.record.created, &b.record.id)));
         Ok(found)
     }
 
-    fn record(&self, id: &CStr) -> Option<Record> {
-        let dir = file::open_dir(&self.dir, id).ok()?;
-        json::from_str(&file::read_text(&dir, RECORD).ok()?).ok()
+    /// The container of this id, if it is more than what a killed nsctl left.
+    pub(crate) fn entry(&self, id: &CStr) -> Option<Entry> {
+        self.locked(|| Ok(self.look(id))).ok().flatten()
     }
 
-    /// Clears away a dead container's directory, name and cgroups. False: it is alive (or being made).
-    fn heal(&self, id: &CStr) -> bool {
-        let Ok(dir) = file::open_dir(&self.dir, id) else { return true };
-        if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return false;
+    /// Under the lock of the whole directory, so that of two who look none takes the other for the container.
+    fn look(&self, id: &CStr) -> Option<Entry> {
+        let dir = file::open_dir(&self.dir, id).ok()?;
+        let alive = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err();
+        if !alive && !self.heal(id, &dir) {
+            return None;
         }
-        match self.record(id) {
-            Some(record) => {
-                remove_groups(record.cgroups.iter().filter_map(|group| {
-                    Some((CString::new(group.mount.as_str()).ok()?, CString::new(group.dir.as_str()).ok()?))
-                }));
-                let name = (!record.name.is_empty()).then(|| link_name(&record.name));
-                remove(self.fd(), id, name.as_deref());
+        // Read when it is known whether it lives, and not before: it may have ended meanwhile.
+        let record = record(&dir)?;
+        let status = status::read(dir.as_fd());
+        if !alive {
+            let _ = rustix::fs::flock(&dir, FlockOperation::Unlock);
+        }
+        Some(Entry { record, dir, alive, status })
+    }
+
+    /// The id that belongs to a name.
+    pub(crate) fn id_of(&self, name: &str) -> Option<CString> {
+        rustix::fs::readlinkat(&self.dir, link_name(name), Vec::new()).ok()
+    }
+
+    /// Brings a dead container, which the caller has locked, to what it should be after its end. False: nothing of it stays.
+    fn heal(&self, id: &CStr, dir: &OwnedFd) -> bool {
+        match record(dir) {
+            Some(record) if record.kept => {
+                if status::read(dir.as_fd()).is_some_and(|status| status.phase == Phase::Exited) {
+                    return true;
+                }
+                // Its PID 1 was killed before it could say how the container ended.
+                let cause = if record.groups().usage().oom_kills.is_some_and(|killed| killed > 0) {
+                    Cause::OutOfMemory
+                } else {
+                    Cause::Unknown
+                };
+                remove_groups(record.places());
+                let _ = status::end_unknown(dir.as_fd(), cause);
+                if record.remove {
+                    self.remove(&record);
+                }
+                !record.remove
             }
-            None if young(&dir) => return false,
+            Some(record) => {
+                remove_groups(record.places());
+                self.remove(&record);
+                false
+            }
+            None if young(dir) => false,
             None => {
                 // Killed between its first group and its record: it may have made groups anywhere.
                 let hierarchies = cgroup::hierarchies().unwrap_or_default();
                 let dir = CString::new([cgroup::PARENT.to_bytes(), b"/", id.to_bytes()].concat()).unwrap_or_default();
                 remove_groups(hierarchies.into_iter().filter(|h| h.mounted).map(|h| (h.mount, dir.clone())));
                 remove(self.fd(), id, None);
+                false
             }
         }
-        true
+    }
+
+    /// Removes the directory and the name of a container that the caller has locked.
+    pub(crate) fn remove(&self, record: &Record) {
+        let Ok(id) = CString::new(record.id.as_str()) else { return };
+        let name = (!record.name.is_empty()).then(|| link_name(&record.name));
+        remove(self.fd(), &id, name.as_deref());
     }
 
     /// Removes a name whose container is no more. To be called with the lock of the whole directory.
     fn heal_link(&self, link: &CStr) {
-        let dead = rustix::fs::readlinkat(&self.dir, link, Vec::new()).is_ok_and(|owner| self.heal(&owner));
-        if dead {
+        let Ok(owner) = rustix::fs::readlinkat(&self.dir, link, Vec::new()) else { return };
+        let gone = match file::open_dir(&self.dir, &owner) {
+            Err(_) => true,
+            Ok(dir) => {
+                let dead = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok();
+                dead && !self.heal(&owner, &dir) && file::open_dir(&self.dir, &owner).is_err()
+            }
+        };
+        if gone {
             // A container that left no record did not take its name along.
             let _ = rustix::fs::unlinkat(&self.dir, link, AtFlags::empty());
         }
     }
 }
 
+fn record(dir: &OwnedFd) -> Option<Record> {
+    json::from_str(&file::read_text(dir, RECORD).ok()?).ok()
+}
+
+fn write_record(dir: BorrowedFd<'_>, record: &Record) -> Result<(), Errno> {
+    file::replace(dir, NEW, RECORD, json::to_string(record).as_bytes())
+}
+
 impl Claim {
     pub(crate) fn write(&self, record: &Record) -> Result<(), Errno> {
-        file::replace(&self.dir, NEW, RECORD, json::to_string(record).as_bytes())
+        write_record(self.dir.as_fd(), record)
     }
 }
 
@@ -232,8 +313,10 @@ pub(crate) fn remove(state: BorrowedFd<'_>, id: &CStr, link: Option<&CStr>) {
     let Ok(dir) = file::open_dir(state, id) else { return };
     let _ = rustix::fs::unlinkat(&dir, RECORD, AtFlags::empty());
     if rustix::fs::unlinkat(state, id, AtFlags::REMOVEDIR).is_err() {
-        // Killed between the two steps of writing the record.
-        let _ = rustix::fs::unlinkat(&dir, NEW, AtFlags::empty());
+        // One that is kept has more, and one that was killed while its record was written.
+        for name in FILES {
+            let _ = rustix::fs::unlinkat(&dir, name, AtFlags::empty());
+        }
         let _ = rustix::fs::unlinkat(state, id, AtFlags::REMOVEDIR);
     }
 }

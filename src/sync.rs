@@ -16,16 +16,24 @@ pub(crate) enum Message {
     Step { index: u16, micros: u32 },
     /// The step failed; nothing follows.
     Failure { index: u16, errno: i32 },
+    /// Made, and waiting for its start.
+    Ready,
+    /// From the supervisor: it is recorded, go on.
+    Go,
 }
 
 const STEP: u16 = 1;
 const FAILURE: u16 = 2;
+const READY: u16 = 4;
+const GO: u16 = 5;
 
 impl Message {
     pub(crate) fn to_bytes(self) -> [u8; 8] {
         let (kind, index, value) = match self {
             Self::Step { index, micros } => (STEP, index, micros),
             Self::Failure { index, errno } => (FAILURE, index, errno as u32),
+            Self::Ready => (READY, 0, 0),
+            Self::Go => (GO, 0, 0),
         };
         let ([a, b], [c, d], [e, f, g, h]) = (kind.to_ne_bytes(), index.to_ne_bytes(), value.to_ne_bytes());
         [a, b, c, d, e, f, g, h]
@@ -38,6 +46,8 @@ impl Message {
         match u16::from_ne_bytes([a, b]) {
             STEP => Some(Self::Step { index, micros: value }),
             FAILURE => Some(Self::Failure { index, errno: value as i32 }),
+            READY => Some(Self::Ready),
+            GO => Some(Self::Go),
             _ => None,
         }
     }
@@ -150,6 +160,9 @@ mod tests {
                     assert_eq!(Message::from_bytes(message.to_bytes()), Some(message));
                 }
             }
+        }
+        for message in [Message::Ready, Message::Go] {
+            assert_eq!(Message::from_bytes(message.to_bytes()), Some(message));
         }
         assert_eq!(Message::from_bytes([9; 8]), None);
     }

@@ -20,8 +20,8 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::Exec => return exec(plan, errno, detail),
         Op::Claim => match (&plan.name, errno) {
             (Some(name), Errno::EXIST) => {
-                return Error::new(format!("a running container has the name {name} already"))
-                    .hint("nsctl ps lists them; choose another --name");
+                return Error::new(format!("a container has the name {name} already"))
+                    .hint("nsctl ps -a lists them; nsctl rm removes one that has ended, or choose another --name");
             }
             _ => format!("make the state directory of container {}", plan.id),
         },
@@ -55,6 +55,15 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::Reap | Op::Relay | Op::Wait | Op::GiveTime => "wait".into(),
         Op::RemoveGroup { group: g } => format!("remove the cgroup {}", dir(g)),
         Op::RemoveState => "remove the container's state".into(),
+        Op::KeepFiles { .. } => "make the log, the status and the socket of the container".into(),
+        Op::NewSession => "begin a session".into(),
+        Op::AwaitRecord | Op::Release | Op::AwaitStart => "talk to the other side of the start".into(),
+        Op::Monitor { .. } | Op::Streams | Op::OpenNothing => "set the streams of the container".into(),
+        Op::CidFile(path) => format!("write --cidfile {}", path.to_string_lossy()),
+        Op::OpenGroup { group: g } => format!("open the cgroup {}", dir(g)),
+        Op::JoinPidOfContainer { pid } | Op::JoinContainer { pid, .. } => {
+            format!("join the namespaces of process {pid}")
+        }
         _ => "make the container's files".into(),
     };
     Error::os(doing, errno).hint(hint(&step.op, errno))
@@ -92,6 +101,9 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
         (Op::Chdir(_), Errno::NOTDIR) => "it is a file",
         (Op::Chdir(_), Errno::LOOP) => "links of /proc that lead out of every path are not followed",
         (Op::Chdir(_), Errno::NOENT) => "make it, or choose another --workdir",
+        (Op::JoinContainer { .. } | Op::JoinPidOfContainer { .. }, Errno::PERM) => {
+            "joining takes the same rights as starting: run it as root"
+        }
         (Op::Join { .. } | Op::JoinPid { .. }, Errno::INVAL) => {
             "the file is a namespace of another kind, or no namespace"
         }

@@ -1,9 +1,14 @@
 //! The texts of `--help`.
 
+mod verbs;
+
 pub(crate) const VERSION: &str = concat!("nsctl ", env!("CARGO_PKG_VERSION"), " (", env!("NSCTL_COMMIT"), ")");
 
 /// The verbs that have a help text.
-pub(super) const VERBS: &[&str] = &["run", "simple", "ps", "image", "check", "events", "cp"];
+pub(super) const VERBS: &[&str] = &[
+    "run", "simple", "ps", "image", "check", "create", "start", "stop", "restart", "kill", "wait", "rm", "pause",
+    "unpause", "logs", "inspect", "exec", "events", "cp",
+];
 
 pub(crate) fn text(verb: &str) -> &'static str {
     match verb {
@@ -14,6 +19,17 @@ pub(crate) fn text(verb: &str) -> &'static str {
         "image" => IMAGE,
         "events" => EVENTS,
         "cp" => CP,
+        "create" => verbs::CREATE,
+        "start" => verbs::START,
+        "stop" => verbs::STOP,
+        "restart" => verbs::RESTART,
+        "kill" => verbs::KILL,
+        "wait" => verbs::WAIT,
+        "rm" => verbs::RM,
+        "pause" | "unpause" => verbs::PAUSE,
+        "logs" => verbs::LOGS,
+        "inspect" => verbs::INSPECT,
+        "exec" => verbs::EXEC,
         _ => NSCTL,
     }
 }
@@ -21,9 +37,13 @@ pub(crate) fn text(verb: &str) -> &'static str {
 const NSCTL: &str = "\
 nsctl runs a command in its own Linux namespaces and cgroups. One static binary, no daemon.
 
-  nsctl run [OPTIONS] [--] COMMAND [ARG...]   run a command isolated
+  nsctl run [OPTIONS] [--] COMMAND [ARG...]   run a command isolated; with --detach it lives on
   nsctl simple                                the smallest container there is, for learning
-  nsctl ps                                    list the running containers
+  nsctl ps                                    list the containers
+  nsctl exec CONTAINER COMMAND [ARG...]       one more command in a container that runs
+  nsctl create|start|stop|restart CONTAINER   (create: the options of run) the life of detached ones
+  nsctl kill|pause|unpause|wait|rm CONTAINER  signals, standing still, the end
+  nsctl logs|inspect CONTAINER                what it wrote, and all that is known of it
   nsctl cp SRC DEST                           files between the host and a running container
   nsctl events                                what happened to containers, and what happens
   nsctl image import|ls|rm|inspect            container images as directories to run in
@@ -32,6 +52,8 @@ nsctl runs a command in its own Linux namespaces and cgroups. One static binary,
   nsctl --version
 
   --log-format text|json   (before the verb) how errors are written to standard error
+  --root DIR               (before the verb) where containers are recorded; default: $NSCTL_ROOT, else /run/nsctl
+                           (users: $XDG_RUNTIME_DIR/nsctl), or where /run cannot be written /dev/shm or /tmp
 
 Try: nsctl run /bin/sh, and nsctl run --explain /bin/sh to see every step it takes.
 ";
@@ -124,12 +146,21 @@ Limits (a cgroup nsctl/ID is made for them and removed at the end; v1, v2 or bot
   --cgroup-delegate                the command may make cgroups of its own; on v2 it starts in /payload
   --cgroup none                    no group at all
 
+Living on
+  -d, --detach             print the id and leave; nsctl inside keeps the log and the exit status. It stays after its
+                           end, for nsctl logs, wait, inspect and start, until nsctl rm
+  --rm                     with --detach: it is removed at its end. In the foreground always so: a container leaves
+                           nothing behind (what --overlay-upper, --pidfile and the image store keep is kept)
+  --restart POLICY         no, on-failure[:TIMES], always, unless-stopped: the command is started again in the same
+                           namespaces, after 100 ms, doubling to a minute. nsctl stop ends that; so does a boot
+  --log file|none, --log-size SIZE  the output is kept twice that much; default: 1m
+  --cidfile FILE           write the id
+  --stop-timeout SECONDS   from its stop signal to SIGKILL; default: 10
+
 Bookkeeping
-  --name NAME              for nsctl ps; unique among the running
+  --name NAME              unique; a detached one has a made-up name otherwise
   -l, --label NAME=VALUE   shown by nsctl ps --format json
   --stop-signal SIGNAL     likewise: what it wants to be stopped by (default: the image's)
-  --rm                     always so: a container leaves nothing behind (what --overlay-upper, --pidfile and
-                           the image store keep is kept)
   --pidfile FILE           write the process id (as the caller sees it) of the container's PID 1
   --explain                print every step, numbered, with its system call; run nothing
   --verbose                print the same lines as they happen, with microseconds
@@ -149,11 +180,11 @@ without taking them; --verbose prints them as they are taken.
 ";
 
 const PS: &str = "\
-nsctl ps [-q] [--no-trunc] [--format table|json|COLUMN,...]
+nsctl ps [-a] [-q] [--no-trunc] [--format table|json|COLUMN,...]
 
-Lists the running containers of this user. A container whose nsctl was killed is not listed; what such a one
-left behind is cleared away.
+Lists the containers of this user that run. What a killed nsctl left behind is cleared away.
 
+  -a, --all              also those that are created and not started, and those that have ended
   -q, --quiet            ids only
   --no-trunc             the whole command line
   --format table|json    json is an array of objects; --json is short for it

@@ -5,12 +5,14 @@ use lexopt::{Arg, Parser};
 use super::{Command, Run, log_format, once, text, unexpected, word, wrong};
 use crate::error::{Error, Result};
 
-pub(super) fn run(parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
-    let mut run = Run::default();
+/// `run`, or `create`: the same but for the start.
+pub(super) fn run(parser: &mut Parser, log_json: &mut bool, create: bool) -> Result<Command> {
+    let mut run = Run { create, ..Run::default() };
+    let verb = if create { "create" } else { "run" };
     while let Some(arg) = parser.next().map_err(wrong)? {
         match arg {
             Arg::Long("log-format") => *log_json = log_format(parser)?,
-            Arg::Long("help") => return Ok(Command::Help("run")),
+            Arg::Long("help") => return Ok(Command::Help(verb)),
             // Options end at the command's name: what follows belongs to the command.
             Arg::Value(program) => {
                 run.argv.push(program);
@@ -33,7 +35,10 @@ pub(super) fn run(parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
     // An image may name the command.
     if run.argv.is_empty() && run.image.is_none() && run.entrypoint.is_none() {
         let hint = if run.rootfs.is_some() { "for a shell, add /bin/sh" } else { "for a shell: nsctl run /bin/sh" };
-        return Err(Error::new("nsctl run: no command was given").hint(hint));
+        return Err(Error::new(format!("nsctl {verb}: no command was given")).hint(hint));
+    }
+    if create && run.detach {
+        return Err(Error::new("nsctl create: --detach is for run").hint("nsctl start starts it, and does not wait"));
     }
     Ok(Command::Run(Box::new(run)))
 }
@@ -58,7 +63,10 @@ fn short(letter: char, run: &mut Run, parser: &mut Parser) -> Result<()> {
         'u' => "user",
         'v' => "volume",
         'w' => "workdir",
-        'd' => "detach",
+        'd' => {
+            run.detach = true;
+            return Ok(());
+        }
         'p' => "publish",
         'P' => "publish-all",
         _ => return Err(unexpected(Arg::Short(letter), "run")),
@@ -95,6 +103,12 @@ fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
         "name" => once(&mut run.name, "--name", text(parser)?),
         "label" => list(&mut run.label, text(parser)?),
         "rm" => flag(&mut run.rm, parser),
+        "cidfile" => once(&mut run.cidfile, "--cidfile", word(parser)?),
+        "detach" => flag(&mut run.detach, parser),
+        "log" => once(&mut run.log, "--log", text(parser)?),
+        "log-size" => once(&mut run.log_size, "--log-size", text(parser)?),
+        "restart" => once(&mut run.restart, "--restart", text(parser)?),
+        "stop-timeout" => once(&mut run.stop_timeout, "--stop-timeout", text(parser)?),
         "pidfile" => once(&mut run.pidfile, "--pidfile", word(parser)?),
         "explain" => flag(&mut run.explain, parser),
         "verbose" => flag(&mut run.verbose, parser),
@@ -127,13 +141,11 @@ fn files(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
 /// What users of other engines type and nsctl does not do is refused with a reason.
 fn not_here(name: &str) -> Error {
     let why = match name {
-        "detach" => "nsctl runs in the foreground: end the line with &, and see nsctl ps",
         "publish" | "publish-all" | "expose" => "the network is the host's, so that every port is there already",
         "privileged" | "cap-add" | "cap-drop" | "security-opt" | "userns" => {
             "the command keeps the caller's capabilities; --user makes it an ordinary user"
         }
         "dns" | "dns-search" | "dns-option" | "add-host" => "-v FILE:/etc/resolv.conf, or -v FILE:/etc/hosts",
-        "restart" => "nsctl starts nothing again",
         "kernel-memory" | "memory-swappiness" | "oom-kill-disable" | "cpu-rt-period" | "cpu-rt-runtime" => {
             "kernels have dropped it, or do so with cgroup v2"
         }
@@ -196,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_says_so() {
-        for words in [["-d", "sh"], ["--verity", "sh"], ["-p80:80", "sh"], ["--privileged", "sh"]] {
+        for words in [["--verity", "sh"], ["-p80:80", "sh"], ["--privileged", "sh"]] {
             let error = run_of(&words).err().unwrap().to_string();
             assert!(error.contains("is not supported"), "{error}");
         }

@@ -8,11 +8,11 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::cli;
+use crate::commands::container;
 use crate::copy::{self, Plant, Side, Sink, Stream, Target};
 use crate::error::{Error, Result};
 use crate::image::{Decoded, Entries, Input};
 use crate::state::events::{self, Event};
-use crate::state::{self, Record, State};
 
 #[inline(never)]
 pub(crate) fn copy(typed: &cli::Copy) -> Result<u8> {
@@ -111,7 +111,9 @@ fn existing(side: &Side, path: &[u8], follow: bool) -> Result<copy::End> {
 /// The root of a running container, as a handle.
 fn container(word: &OsStr) -> Result<Side> {
     let word = word.to_string_lossy();
-    let (state, record) = find(&word)?;
+    let container = container::find(&word)?;
+    container.must_run()?;
+    let record = container.record();
     let failed = |errno| {
         Error::os(format!("open the root of container {word}"), errno)
             .hint("does it run still, and is it this user's?")
@@ -121,22 +123,10 @@ fn container(word: &OsStr) -> Result<Side> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(CWD, &path, flags, Mode::empty()).map_err(failed)?;
     // It runs still: so that was its root, and not that of another with the same number.
-    let (_, again) = find(&record.id)?;
-    if again.pid != record.pid {
-        return Err(failed(Errno::SRCH));
-    }
-    events::append(state.fd(), &Event { id: &record.id, name: &record.name, event: "copy", attributes: &[] });
+    container.process()?;
+    events::append(
+        container.state.fd(),
+        &Event { id: &record.id, name: &record.name, event: "copy", attributes: &[] },
+    );
     Ok(Side::Container(root))
-}
-
-fn find(word: &str) -> Result<(State, Record)> {
-    for place in state::places() {
-        let Ok(state) = State::open(&place) else { continue };
-        let Ok(records) = state.running() else { continue };
-        let found = records.into_iter().find(|record| record.name == word || record.id.starts_with(word));
-        if let Some(record) = found {
-            return Ok((state, record));
-        }
-    }
-    Err(Error::new(format!("there is no running container {word}")).hint("nsctl ps lists them"))
 }

@@ -1,17 +1,34 @@
 //! The verbs that a person types.
 
 pub(crate) mod check;
+mod container;
 pub(crate) mod copy;
 pub(crate) mod events;
+pub(crate) mod exec;
 pub(crate) mod image;
+mod inspect;
+mod lifecycle;
+mod logs;
 pub(crate) mod machine;
+mod names;
 pub(crate) mod ps;
 pub(crate) mod run;
+mod start;
 pub(crate) mod table;
 #[allow(dead_code)] // until there is a verb
 pub(crate) mod update;
 
 use crate::error::{Error, Result};
+
+/// The verbs about containers that are there.
+#[inline(never)]
+pub(crate) fn verb(typed: &crate::cli::Verb) -> Result<u8> {
+    match typed.name {
+        "logs" => logs::logs(typed),
+        "inspect" => inspect::inspect(typed),
+        _ => lifecycle::verb(typed),
+    }
+}
 
 /// Writes to standard output. A closed pipe ends us by SIGPIPE, as users of `head` expect; a full disk is an error.
 pub(crate) fn print(text: &str) -> Result<()> {

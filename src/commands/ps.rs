@@ -1,15 +1,16 @@
-//! `nsctl ps`: the running containers.
+//! `nsctl ps`: the containers.
 
 use std::collections::BTreeMap;
 
 use miniserde::{Serialize, json};
 
 use crate::cli;
+use crate::commands::container::{self, Container};
 use crate::commands::print;
 use crate::commands::table::{self, Column, Kind, column};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::linux::clock;
-use crate::state::{self, Record, State};
+use crate::state::Phase;
 
 /// One row, as `--format json` shows it.
 #[derive(Serialize)]
@@ -21,7 +22,10 @@ struct Row {
     /// Seconds since the epoch.
     created: u64,
     age_seconds: u64,
-    state: String,
+    state: &'static str,
+    /// null: it has not ended.
+    exit_code: Option<u8>,
+    image: String,
     labels: BTreeMap<String, String>,
     /// The signal's number; null where neither the image nor the user named one.
     stop_signal: Option<i32>,
@@ -36,23 +40,15 @@ const COLUMNS: &[Column] = &[
     column("COMMAND", Kind::Cut(40)),
     column("CREATED", Kind::Hidden),
     column("LABELS", Kind::Hidden),
+    column("IMAGE", Kind::Hidden),
 ];
 
 #[inline(never)]
 pub(crate) fn ps(typed: &cli::Ps) -> Result<u8> {
     let form = table::form("ps", &typed.listing, COLUMNS)?;
-    let mut records = Vec::new();
-    for place in state::places() {
-        match State::open(&place) {
-            Ok(state) => records.extend(state.running().map_err(|errno| {
-                Error::os(format!("list the state directory {}", place.to_string_lossy()), errno)
-            })?),
-            // Not there, or somebody else's: no container of ours is in it.
-            Err(_) => continue,
-        }
-    }
     let now = clock::epoch_seconds();
-    let rows: Vec<Row> = records.into_iter().map(|record| row(record, now)).collect();
+    let wanted = |container: &Container| typed.all || container.entry.alive && container.phase() != Phase::Created;
+    let rows: Vec<Row> = container::all()?.into_iter().filter(wanted).map(|container| row(container, now)).collect();
     print(&match form.is_json() {
         true => json::to_string(&rows) + "\n",
         false => form.text(COLUMNS, rows.into_iter().map(cells).collect()),
@@ -60,18 +56,31 @@ pub(crate) fn ps(typed: &cli::Ps) -> Result<u8> {
     Ok(0)
 }
 
-fn row(record: Record, now: u64) -> Row {
+fn row(container: Container, now: u64) -> Row {
+    let (pid, state, exit_code) = condition(&container);
+    let record = container.entry.record;
     Row {
         id: record.id,
         name: record.name,
-        pid: record.pid,
+        pid,
         command: record.command,
         created: record.created,
         age_seconds: now.saturating_sub(record.created),
-        state: "running".into(),
+        state,
+        exit_code,
+        image: record.image,
         labels: record.labels.unwrap_or_default(),
         stop_signal: record.stop_signal,
     }
+}
+
+/// Its pid, how it is, and its exit code if it has one.
+fn condition(container: &Container) -> (i32, &'static str, Option<u8>) {
+    let phase = container.phase();
+    let code = container.entry.status.filter(|_| matches!(phase, Phase::Exited | Phase::Restarting));
+    let paused = phase == Phase::Running && container.record().groups().is_frozen() == Some(true);
+    let pid = if container.entry.alive { container.record().pid } else { 0 };
+    (pid, if paused { "paused" } else { phase.name() }, code.map(|status| status.code))
 }
 
 fn cells(row: Row) -> Vec<String> {
@@ -79,12 +88,16 @@ fn cells(row: Row) -> Vec<String> {
     vec![
         row.id,
         row.name,
-        row.pid.to_string(),
+        if row.pid == 0 { String::new() } else { row.pid.to_string() },
         age(row.age_seconds),
-        row.state,
+        match row.exit_code {
+            Some(code) => format!("{} ({code})", row.state),
+            None => row.state.into(),
+        },
         row.command.join(" "),
         clock::rfc3339(row.created),
         labels.join(","),
+        row.image,
     ]
 }
 

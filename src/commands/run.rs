@@ -19,12 +19,15 @@ use crate::reaper;
 use crate::relay::{Input, Keys, Relay, Remote};
 use crate::spec::{Changes, Spec};
 use crate::state::events::Value;
-use crate::state::{self, State};
+use crate::state::{self, State, Words};
 use crate::supervise;
 
 pub(crate) fn run(typed: Box<cli::Run>) -> Result<u8> {
     let (explain, verbose) = (typed.explain, typed.verbose);
     let (plan, state, lease) = prepare(typed)?;
+    if plan.keep.is_some() && !explain {
+        return detached(&plan, verbose, state, lease);
+    }
     if explain {
         print(&explain::explain(&plan))?;
         return Ok(0);
@@ -36,6 +39,42 @@ pub(crate) fn run(typed: Box<cli::Run>) -> Result<u8> {
     code
 }
 
+/// `run --detach` and `create`: prints the id when the command runs, or waits for its start.
+#[inline(never)]
+fn detached(plan: &Plan, verbose: bool, state: Option<State>, lease: Option<OwnedFd>) -> Result<u8> {
+    if state.is_none() {
+        return Err(Error::new("there is no place for the state of a container that lives on")
+            .hint("--root DIR names one; otherwise it is in /run, /dev/shm or /tmp"));
+    }
+    let container = launch::start(plan, verbose, state, None)?;
+    drop(lease);
+    std::mem::forget(container);
+    print(&format!("{}\n", plan.id))?;
+    Ok(0)
+}
+
+/// The plan of a container that is there, as it was made the first time.
+pub(crate) fn plan_again(
+    typed: Box<cli::Run>,
+    container: &super::container::Container,
+    words: Words,
+) -> Result<(Plan, Option<OwnedFd>)> {
+    let root = Spec::root(&typed)?;
+    let mut found = root.as_ref().map(|root| ground::find(root, false)).transpose()?;
+    let defaults = found.as_mut().map(|found| std::mem::take(&mut found.defaults)).unwrap_or_default();
+    let mut spec = Spec::new(*typed, root, &defaults)?;
+    // It may have been renamed.
+    spec.name = Some(container.record().name.clone()).filter(|name| !name.is_empty());
+    let (lower, lease) = found.map_or((None, None), |found| (Some(found.lower), found.lease));
+    let host = Host {
+        lower,
+        ground: ground::look(&spec)?,
+        id: container.record().id.clone(),
+        ..host(&spec, Some(container.place.clone()), words.environ.clone())?
+    };
+    Ok((Plan::new(spec, Host { words: Some(words), ..host })?, lease))
+}
+
 /// All that is decided before the clone. A function of its own: what it needs of the stack is given back, and the child does not
 /// get a copy of each page of it.
 #[inline(never)]
@@ -44,7 +83,9 @@ fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, explain)).transpose()?;
     let defaults = found.as_mut().map(|found| std::mem::take(&mut found.defaults)).unwrap_or_default();
-    let spec = Spec::new(*typed, root, &defaults)?;
+    let mut typed = typed;
+    let words = std::mem::take(&mut typed.words);
+    let mut spec = Spec::new(*typed, root, &defaults)?;
     for fd in 3..3 + spec.preserve_fds {
         if !sys::is_open(fd as i32) {
             return Err(Error::new(format!("--preserve-fds {}: descriptor {fd} is not open", spec.preserve_fds)));
@@ -53,7 +94,12 @@ fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>
     // To explain is not to make: the first place is where it would be.
     let (place, state) = if explain { (state::places().into_iter().next(), None) } else { state::place().unzip() };
     let (lower, lease) = found.map_or((None, None), |found| (Some(found.lower), found.lease));
-    let host = Host { lower, ground: ground::look(&spec)?, ..host(&spec, place)? };
+    let mut host = Host { lower, ground: ground::look(&spec)?, ..host(&spec, place, environ())? };
+    if spec.keep.is_some() {
+        let directory = std::env::current_dir().map_or_else(|_| "/".into(), |dir| dir.into_os_string());
+        host.words = Some(Words { directory, words, environ: host.environ.clone() });
+        spec.name = Some(spec.name.unwrap_or_else(|| super::names::made_of(&host.id)));
+    }
     warn(&spec, &host, explain);
     Ok((Plan::new(spec, host)?, state, lease))
 }
@@ -77,7 +123,7 @@ fn warn(spec: &Spec, host: &Host, explain: bool) {
 pub(crate) fn simple(typed: cli::Simple) -> Result<u8> {
     let shell = if find("bash", &search_path(&environ())).is_ok() { "bash" } else { "sh" };
     let spec = Spec::simple(shell)?;
-    let host = host(&spec, None)?;
+    let host = host(&spec, None, environ())?;
     let plan = Plan::new(spec, host)?;
     if typed.explain {
         print(&explain::explain(&plan))?;
@@ -92,7 +138,7 @@ pub(crate) fn simple(typed: cli::Simple) -> Result<u8> {
 
 /// Starts the planned container, waits for its end and clears up.
 fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: &dyn Fn(i32)) -> Result<u8> {
-    let mut container = launch::start(plan, verbose, state)?;
+    let mut container = launch::start(plan, verbose, state, None)?;
     let pid = container.process.as_ref().map_or(0, |process| process.pid);
     started(pid);
     let failed = if verbose { container.follow(plan) } else { None };
@@ -172,8 +218,7 @@ fn amount(bytes: u64) -> String {
 }
 
 /// What the plan has to know of this machine.
-fn host(spec: &Spec, state: Option<CString>) -> Result<Host> {
-    let environ = environ();
+fn host(spec: &Spec, state: Option<CString>, environ: Environ) -> Result<Host> {
     let path = spec.env.iter().rev().find_map(|(name, value)| if name == "PATH" { value.clone() } else { None });
     let command = OsStr::from_bytes(spec.argv[0].to_bytes());
     let programs = match (&spec.root, path) {
@@ -189,11 +234,14 @@ fn host(spec: &Spec, state: Option<CString>) -> Result<Host> {
         hierarchies: machine::hierarchies(spec)?,
         disks: machine::disks(&spec.limits)?,
         state,
+        words: None,
         environ,
     })
 }
 
-fn environ() -> Vec<(OsString, OsString)> {
+type Environ = Vec<(OsString, OsString)>;
+
+fn environ() -> Environ {
     std::env::vars_os().collect()
 }
 
@@ -202,7 +250,7 @@ fn search_path(environ: &[(OsString, OsString)]) -> OsString {
 }
 
 /// The files that a command may be, in the order of execvp(3).
-fn candidates(command: &OsStr, path: &OsStr) -> Result<Vec<CString>> {
+pub(super) fn candidates(command: &OsStr, path: &OsStr) -> Result<Vec<CString>> {
     let bytes = command.as_bytes();
     let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Error::new("the command has a NUL byte in it"));
     let dirs = path.as_bytes().split(|byte| *byte == b':').filter(|dir| dir.first() == Some(&b'/'));

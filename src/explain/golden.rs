@@ -79,6 +79,7 @@ fn plan_of(text: &str) -> String {
         hierarchies: if limited { hierarchies(lines.next().unwrap_or("v2")) } else { Vec::new() },
         disks: vec![rustix::fs::makedev(8, 16); spec.limits.throttle.len()],
         state: Some(c"/run/nsctl".into()),
+        words: None,
         lower,
         ground: Ground { devices, ..ground(lines.next().unwrap_or("new")) },
     };

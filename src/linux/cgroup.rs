@@ -19,7 +19,7 @@ mod usage;
 pub(crate) use control::{Group, Groups};
 pub(crate) use setting::{Setting, controller_needs};
 #[allow(unused_imports)] // likewise
-pub(crate) use usage::{Memory, Usage, memory};
+pub(crate) use usage::{Memory, Usage, killed_for_memory, memory};
 
 /// The group above all containers' groups.
 pub(crate) const PARENT: &CStr = c"nsctl";

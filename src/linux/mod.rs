@@ -8,6 +8,7 @@ pub(crate) mod devices;
 pub(crate) mod elf;
 pub(crate) mod file;
 pub(crate) mod idmap;
+pub(crate) mod join;
 pub(crate) mod kconfig;
 pub(crate) mod loop_device;
 pub(crate) mod mount;

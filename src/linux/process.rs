@@ -1,10 +1,12 @@
 //! Children: made by clone3 or clone, known by pidfd or pid, and how they end.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions};
 
+use super::file;
 use super::sys::{self, Cloned};
 
 /// How a process ended.
@@ -129,6 +131,32 @@ impl Process {
             (None, None) => None,
         }))
     }
+}
+
+pub(crate) fn pause(milliseconds: u64) {
+    let time = rustix::time::Timespec {
+        tv_sec: (milliseconds / 1000) as i64,
+        tv_nsec: (milliseconds % 1000 * 1_000_000) as i64,
+    };
+    let _ = rustix::thread::nanosleep(&time);
+}
+
+/// Field 3 and on of /proc/PID/stat (proc_pid_stat(5)).
+fn stat(pid: i32) -> Option<String> {
+    let path = CString::new(format!("/proc/{pid}/stat")).ok()?;
+    let text = file::read_text(rustix::fs::CWD, &path).ok()?;
+    // The name, field 2, may have anything in it, also what looks like its end.
+    Some(text.rsplit_once(") ")?.1.to_string())
+}
+
+/// It has ended, and its parent has not waited for it yet.
+pub(crate) fn is_zombie(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| stat.starts_with(['Z', 'X']))
+}
+
+/// When a process started, in clock ticks after boot (proc_pid_stat(5), field 22): with its pid, what it is known by.
+pub(crate) fn started(pid: i32) -> Option<u64> {
+    stat(pid)?.split(' ').nth(19)?.parse().ok()
 }
 
 /// Reaps one child that has ended, whoever's orphan it was. None: none has ended yet, or none is left.

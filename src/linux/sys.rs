@@ -319,6 +319,17 @@ pub(crate) fn open_standard_streams() {
     }
 }
 
+/// The user at the other end of a unix socket (SO_PEERCRED), whose pid may be 0: it is outside of our PID namespace.
+pub(crate) fn peer_uid(socket: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let mut peer = libc::ucred { pid: 0, uid: !0, gid: !0 };
+    let mut size = size_of::<libc::ucred>() as libc::socklen_t;
+    let fd = socket.as_raw_fd();
+    let (to, length) = ((&raw mut peer).cast(), &raw mut size);
+    // SAFETY: the kernel writes at most the size that it is given.
+    let done = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, to, length) };
+    check(done.into()).map(|_| peer.uid)
+}
+
 /// unshare(2) of namespaces: CLONE_NEW* bits.
 pub(crate) fn unshare(namespaces: u32) -> Result<(), Errno> {
     // SAFETY: no memory or descriptor is shared or unshared by these flags.

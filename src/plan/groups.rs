@@ -29,7 +29,7 @@ pub(super) fn plan(spec: &Spec, host: &Host) -> Result<(Vec<Group>, Vec<Op>)> {
         files.push(Op::Limit { group, setting: wanted.setting });
     }
     let somewhere = spec.cgroup.parent.is_some() && groups.found.is_empty();
-    if spec.kept || spec.cgroup.delegate || somewhere {
+    if spec.keep.is_some() || spec.cgroup.delegate || somewhere {
         groups.any();
         if groups.found.is_empty() && (spec.cgroup.delegate || somewhere) {
             return Err(Error::new("no cgroup hierarchy is mounted").hint("the kernel needs CONFIG_CGROUPS"));
@@ -210,6 +210,7 @@ mod tests {
             hierarchies,
             disks: vec![],
             state: None,
+            words: None,
             lower: None,
             ground: crate::plan::Ground::default(),
         }
@@ -241,7 +242,16 @@ mod tests {
 
     #[test]
     fn a_kept_container_has_a_group_where_there_can_be_one() {
-        let kept = || Spec { kept: true, ..spec() };
+        let kept = || Spec {
+            keep: Some(crate::spec::Keep {
+                wait_for_start: false,
+                remove: false,
+                log: None,
+                restart: crate::spec::Restart::No,
+                interactive: false,
+            }),
+            ..spec()
+        };
         let freezer = || hierarchy(Version::V1, &["rw", "freezer"]);
         let memory = || hierarchy(Version::V1, &["rw", "memory"]);
         let names = |spec: &Spec, hierarchies: Vec<Hierarchy>| {

@@ -16,12 +16,31 @@ pub(crate) enum Principal {
     Name(CString),
 }
 
+impl Principal {
+    /// As it was typed.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Id(id) => id.to_string(),
+            Self::Name(name) => name.to_string_lossy().into_owned(),
+        }
+    }
+}
+
 /// `--user`, as it is written: `USER[:GROUP]`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct User {
     pub(crate) user: Principal,
     /// None: that of the user's line in /etc/passwd, or 0.
     pub(crate) group: Option<Principal>,
+}
+
+impl User {
+    pub(crate) fn text(&self) -> String {
+        match &self.group {
+            Some(group) => format!("{}:{}", self.user.text(), group.text()),
+            None => self.user.text(),
+        }
+    }
 }
 
 /// What an image says about its command; what was typed goes before it.
@@ -157,7 +176,7 @@ pub(super) fn stop_signal(run: &cli::Run, image: &str) -> Result<Option<i32>> {
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
-fn signal(text: &str) -> Option<i32> {
+pub(crate) fn signal(text: &str) -> Option<i32> {
     const NAMES: &[&str] = &[
         "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
         "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",

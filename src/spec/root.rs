@@ -16,6 +16,16 @@ pub(crate) struct Root {
     pub(crate) read_only: bool,
 }
 
+impl Root {
+    /// What it is made of, as it was typed.
+    pub(crate) fn shown(&self) -> String {
+        match &self.from {
+            From::Directory(path) => path.to_string_lossy().into_owned(),
+            From::Image { what, .. } => what.display().to_string(),
+        }
+    }
+}
+
 #[derive(Debug, PartialEq)]
 pub(crate) enum From {
     Directory(CString),

@@ -1,7 +1,7 @@
 //! What the controllers have counted.
 
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::{Group, Groups, Version};
 use crate::linux::file;
@@ -50,6 +50,20 @@ pub(crate) fn memory(version: Version, group: impl AsFd) -> Memory {
             }
         }
     }
+}
+
+/// Whether the kernel killed something in the group for want of memory. Does not allocate.
+pub(crate) fn killed_for_memory(root: BorrowedFd<'_>, dir: &CStr) -> bool {
+    let Ok(group) = file::open_dir(root, dir) else { return false };
+    // One of the two is there, or none.
+    [c"memory.events", c"memory.oom_control"].into_iter().any(|name| {
+        let mut bytes = [0; 512];
+        let length = file::open(&group, name).and_then(|file| rustix::io::read(file, &mut bytes[..])).unwrap_or(0);
+        let key = b"oom_kill ";
+        bytes[..length]
+            .split(|byte| *byte == b'\n')
+            .any(|line| line.strip_prefix(key).is_some_and(|count| count != b"0"))
+    })
 }
 
 /// What a container uses, and how much of it it may use. None: no group of it has the controller that counts this, or the

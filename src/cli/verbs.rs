@@ -1,0 +1,129 @@
+//! The verbs about containers that are there.
+
+use std::ffi::OsString;
+
+use lexopt::{Arg, Parser};
+
+use super::{Command, log_format, once, text, unexpected, word, wrong};
+use crate::error::{Error, Result};
+
+/// One of them, as typed. Which options a verb has is decided here, what they mean by the verb.
+#[derive(Default)]
+pub(crate) struct Verb {
+    pub(crate) name: &'static str,
+    pub(crate) containers: Vec<String>,
+    /// `--time`, `--tail`, `--since`, `--until`, `--signal`.
+    pub(crate) time: Option<String>,
+    pub(crate) tail: Option<String>,
+    pub(crate) since: Option<String>,
+    pub(crate) until: Option<String>,
+    pub(crate) signal: Option<String>,
+    pub(crate) force: bool,
+    pub(crate) follow: bool,
+    pub(crate) timestamps: bool,
+    pub(crate) attach: bool,
+    pub(crate) all: bool,
+}
+
+/// `nsctl exec`, as typed.
+#[derive(Default)]
+pub(crate) struct Exec {
+    pub(crate) container: String,
+    pub(crate) env: Vec<OsString>,
+    pub(crate) env_file: Vec<OsString>,
+    pub(crate) workdir: Option<OsString>,
+    pub(crate) user: Option<String>,
+    pub(crate) interactive: bool,
+    pub(crate) detach: bool,
+    pub(crate) explain: bool,
+    pub(crate) verbose: bool,
+    pub(crate) argv: Vec<OsString>,
+}
+
+pub(super) const NAMES: &[&str] =
+    &["start", "stop", "kill", "restart", "wait", "rm", "pause", "unpause", "logs", "inspect"];
+
+pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
+    let mut verb = Verb { name, ..Verb::default() };
+    while let Some(arg) = parser.next().map_err(wrong)? {
+        match (name, arg) {
+            (_, Arg::Long("help")) => return Ok(Command::Help(name)),
+            (_, Arg::Long("log-format")) => *log_json = log_format(parser)?,
+            ("stop" | "restart", Arg::Short('t') | Arg::Long("time" | "timeout")) => {
+                once(&mut verb.time, "--time", text(parser)?)?;
+            }
+            ("stop" | "restart" | "kill", Arg::Short('s') | Arg::Long("signal")) => {
+                once(&mut verb.signal, "--signal", text(parser)?)?;
+            }
+            ("rm", Arg::Short('f') | Arg::Long("force")) => verb.force = true,
+            ("start", Arg::Short('a') | Arg::Long("attach")) => verb.attach = true,
+            ("logs", Arg::Short('f') | Arg::Long("follow")) => verb.follow = true,
+            ("logs", Arg::Short('t') | Arg::Long("timestamps")) => verb.timestamps = true,
+            ("logs", Arg::Short('n') | Arg::Long("tail")) => once(&mut verb.tail, "--tail", text(parser)?)?,
+            ("logs", Arg::Long("since")) => once(&mut verb.since, "--since", text(parser)?)?,
+            ("logs", Arg::Long("until")) => once(&mut verb.until, "--until", text(parser)?)?,
+            ("stop" | "kill" | "rm" | "start" | "pause" | "unpause", Arg::Short('a') | Arg::Long("all")) => {
+                verb.all = true;
+            }
+            (_, Arg::Value(word)) => {
+                let word = word.into_string().map_err(|word| no_container(&word.to_string_lossy()))?;
+                verb.containers.push(word);
+            }
+            (_, other) => return Err(unexpected(other, name)),
+        }
+    }
+    if verb.containers.is_empty() != verb.all {
+        let what = if verb.all { "--all and names contradict each other" } else { "no container was given" };
+        return Err(Error::new(format!("nsctl {name}: {what}")).hint("nsctl ps -a lists them"));
+    }
+    if name == "logs" && verb.containers.len() > 1 {
+        return Err(Error::new("nsctl logs takes one container"));
+    }
+    if verb.attach && verb.containers.len() > 1 {
+        return Err(Error::new("nsctl start --attach takes one container"));
+    }
+    Ok(Command::Verb(Box::new(verb)))
+}
+
+pub(crate) fn no_container(name: &str) -> Error {
+    Error::new(format!("there is no container {name}")).hint("nsctl ps -a lists them").code(1)
+}
+
+pub(super) fn exec(parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
+    let mut exec = Exec::default();
+    while let Some(arg) = parser.next().map_err(wrong)? {
+        match arg {
+            Arg::Long("help") => return Ok(Command::Help("exec")),
+            Arg::Long("log-format") => *log_json = log_format(parser)?,
+            Arg::Short('e') | Arg::Long("env") => exec.env.push(word(parser)?),
+            Arg::Long("env-file") => exec.env_file.push(word(parser)?),
+            Arg::Short('w') | Arg::Long("workdir") => once(&mut exec.workdir, "--workdir", word(parser)?)?,
+            Arg::Short('u') | Arg::Long("user") => once(&mut exec.user, "--user", text(parser)?)?,
+            Arg::Short('i') | Arg::Long("interactive") => exec.interactive = true,
+            Arg::Short('d') | Arg::Long("detach") => exec.detach = true,
+            Arg::Long("explain") => exec.explain = true,
+            Arg::Long("verbose") => exec.verbose = true,
+            Arg::Long("privileged") => {
+                return Err(Error::new("nsctl exec: --privileged is not supported")
+                    .hint("the command gets what the container's own has"));
+            }
+            Arg::Value(word) if exec.container.is_empty() => {
+                exec.container = word.into_string().map_err(|word| no_container(&word.to_string_lossy()))?;
+                // Options end at the command's name, which is the next word.
+                if let Some(Arg::Value(program)) = parser.next().map_err(wrong)? {
+                    exec.argv.push(program);
+                    exec.argv.extend(parser.raw_args().map_err(wrong)?);
+                }
+            }
+            other => return Err(unexpected(other, "exec")),
+        }
+    }
+    if exec.container.is_empty() || exec.argv.is_empty() {
+        let what = if exec.container.is_empty() { "container" } else { "command" };
+        return Err(Error::new(format!("nsctl exec: no {what} was given")).hint("nsctl exec CONTAINER COMMAND"));
+    }
+    if exec.detach && exec.interactive {
+        return Err(Error::new("nsctl exec: --detach and --interactive contradict each other"));
+    }
+    Ok(Command::Exec(Box::new(exec)))
+}

@@ -1,0 +1,178 @@
+//! Finding the containers that a verb is about, and talking to nsctl inside of them.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::cli::{self, no_container};
+use crate::commands::print;
+use crate::error::{self, Error, Result};
+use crate::launch::control_address;
+use crate::linux::join::Stranger;
+use crate::linux::socket;
+use crate::monitor;
+use crate::state::{self, Entry, Phase, Record, State};
+
+/// What a verb that failed leaves with, as docker's do.
+pub(crate) const REFUSED: u8 = 1;
+
+pub(crate) struct Container {
+    pub(crate) place: CString,
+    pub(crate) state: State,
+    pub(crate) entry: Entry,
+}
+
+/// All containers of this user.
+pub(crate) fn all() -> Result<Vec<Container>> {
+    let mut found = Vec::new();
+    for place in state::places() {
+        // Not there, or somebody else's: no container of ours is in it.
+        let Ok(state) = State::open(&place) else { continue };
+        let entries = state
+            .all()
+            .map_err(|errno| Error::os(format!("list the state directory {}", place.to_string_lossy()), errno))?;
+        for entry in entries {
+            let Ok(state) = State::open(&place) else { continue };
+            found.push(Container { place: place.clone(), state, entry });
+        }
+    }
+    Ok(found)
+}
+
+/// By its name, its id, or the unique beginning of that.
+pub(crate) fn find(word: &str) -> Result<Container> {
+    for place in state::places() {
+        let Ok(state) = State::open(&place) else { continue };
+        let id = state.id_of(word).or_else(|| CString::new(word).ok().filter(|_| is_id(word)));
+        if let Some(entry) = id.and_then(|id| state.entry(&id)) {
+            return Ok(Container { place, state, entry });
+        }
+    }
+    let mut fits: Vec<Container> = Vec::new();
+    if word.len() < 12 && is_id(word) {
+        fits = all()?.into_iter().filter(|container| container.record().id.starts_with(word)).collect();
+    }
+    match (fits.pop(), fits.is_empty()) {
+        (None, _) => Err(no_container(word)),
+        (Some(one), true) => Ok(one),
+        _ => Err(Error::new(format!("{word} is the beginning of several ids"))
+            .hint("nsctl ps -a lists them")
+            .code(REFUSED)),
+    }
+}
+
+/// Never a path.
+fn is_id(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Does something with each of the containers that were named. What fails is said, and the others come to their turn.
+pub(crate) fn each(typed: &cli::Verb, act: impl Fn(&Container, &str) -> Result<()>) -> Result<u8> {
+    let mut code = 0;
+    let mut one = |word: &str, found: Result<Container>| {
+        let done = found.and_then(|container| act(&container, word));
+        done.unwrap_or_else(|error| {
+            error::report(&error);
+            code = REFUSED;
+        });
+    };
+    if typed.all {
+        for container in all()? {
+            let id = container.record().id.clone();
+            one(&id, Ok(container));
+        }
+    } else {
+        typed.containers.iter().for_each(|word| one(word, find(word)));
+    }
+    Ok(code)
+}
+
+/// What docker prints of one that something was done with: as it was named.
+pub(crate) fn done(word: &str) -> Result<()> {
+    print(&format!("{word}\n"))
+}
+
+impl Container {
+    pub(crate) fn record(&self) -> &Record {
+        &self.entry.record
+    }
+
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.entry.dir.as_fd()
+    }
+
+    /// Its name, or its id.
+    pub(crate) fn shown(&self) -> &str {
+        let record = self.record();
+        if record.name.is_empty() { &record.id } else { &record.name }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match &self.entry.status {
+            Some(status) if self.entry.alive || status.phase == Phase::Exited => status.phase,
+            _ if self.entry.alive => Phase::Running,
+            _ => Phase::Exited,
+        }
+    }
+
+    pub(crate) fn refused(&self, why: &str) -> Error {
+        Error::new(format!("container {} {why}", self.shown())).code(REFUSED)
+    }
+
+    /// Its command runs; otherwise an error says how it is.
+    pub(crate) fn must_run(&self) -> Result<()> {
+        match self.phase() {
+            Phase::Running => Ok(()),
+            Phase::Created => Err(self.refused("is not started").hint("nsctl start does that")),
+            Phase::Restarting => Err(self.refused("is between two starts")),
+            Phase::Exited => Err(self.refused("does not run").hint("nsctl start starts it again")),
+        }
+    }
+
+    /// Its PID 1.
+    pub(crate) fn process(&self) -> Result<Stranger> {
+        let record = self.record();
+        Stranger::find(record.pid, record.ticks).map_err(|errno| match errno {
+            Errno::SRCH => self.refused("has just ended"),
+            errno => Error::os(format!("find the process of container {}", self.shown()), errno).code(REFUSED),
+        })
+    }
+
+    /// To nsctl inside. None: it runs in the foreground, and there is nobody to talk to.
+    pub(crate) fn connect(&self) -> Result<Option<OwnedFd>> {
+        if !self.record().kept {
+            return Ok(None);
+        }
+        let connect = || {
+            let kind = SocketType::SEQPACKET;
+            let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+            rustix::net::connect(&socket, &control_address(self.dir())?)?;
+            Ok(Some(socket))
+        };
+        connect().map_err(|errno: Errno| match errno {
+            Errno::CONNREFUSED | Errno::NOENT => self.refused("has just ended"),
+            errno => Error::os(format!("talk to container {}", self.shown()), errno).code(REFUSED),
+        })
+    }
+
+    /// A signal for its command, by way of nsctl inside, which tells the command's end from its own.
+    pub(crate) fn signal(&self, signal: i32) -> Result<()> {
+        let sent = match self.connect()? {
+            Some(socket) => socket::send(socket, &[monitor::SIGNAL, signal as u8], None),
+            None => self.process()?.kill(signal),
+        };
+        sent.map_err(|errno| {
+            Error::os(format!("send signal {signal} to container {}", self.shown()), errno).code(REFUSED)
+        })
+    }
+
+    /// The same container as it is now. None: nothing is left of it.
+    pub(crate) fn again(&self) -> Option<Self> {
+        let id = CString::new(self.record().id.as_str()).ok()?;
+        let state = State::open(&self.place).ok()?;
+        let entry = state.entry(&id)?;
+        Some(Self { place: self.place.clone(), state, entry })
+    }
+}

@@ -1,0 +1,70 @@
+//! `nsctl exec`: one more command in a container that runs.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use super::container::{Container, find};
+use super::{print, run};
+use crate::cli;
+use crate::error::{Error, FAILED, NOT_FOUND, Result};
+use crate::explain;
+use crate::launch;
+use crate::linux::join::{Refusal, Target};
+use crate::linux::process::Ended;
+use crate::plan::{DEFAULT_PATH, Plan};
+use crate::reaper;
+use crate::spec::Exec;
+use crate::state::Phase;
+use crate::supervise;
+
+#[inline(never)]
+pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
+    let (explain, verbose, detach) = (typed.explain, typed.verbose, typed.detach);
+    let container = find(&typed.container)?;
+    container.must_run()?;
+    if container.record().groups().is_frozen() == Some(true) {
+        return Err(container.refused("is paused").hint("nsctl unpause lets it go on"));
+    }
+    let spec = Exec::new(typed, container.record())?;
+    let path = spec.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+    let command = OsStr::from_bytes(spec.argv[0].to_bytes());
+    let programs = run::candidates(command, &path.unwrap_or_else(|| DEFAULT_PATH.into()))?;
+    let plan = Plan::exec(spec, container.record(), programs);
+    if explain {
+        print(&explain::explain(&plan))?;
+        return Ok(0);
+    }
+    let target = target(&container)?;
+    let mut started = launch::start_in(&plan, verbose, target)?;
+    if detach {
+        std::mem::forget(started);
+        return Ok(0);
+    }
+    let failed = if verbose { started.follow(&plan) } else { None };
+    let ended = started.process.as_ref().and_then(|process| supervise::wait(process, None));
+    let code = reaper::code(ended.unwrap_or(Ended::Killed(libc::SIGKILL)));
+    let failed = failed.or_else(|| if (FAILED..=NOT_FOUND).contains(&code) { started.failure(&plan) } else { None });
+    std::mem::forget(started);
+    failed.map_or(Ok(code), Err)
+}
+
+/// What is joined, made sure of: its namespaces are those that were recorded.
+fn target(container: &Container) -> Result<Target> {
+    let record = container.record();
+    let target = Target::open(container.process()?, |name| record.namespaces.get(name).copied());
+    let target = target.map_err(|refusal| match refusal {
+        Refusal::Changed(name) => container
+            .refused(&format!("is in another {name} namespace than it was started in"))
+            .hint("its process is not the one that was recorded, or it went elsewhere: nothing is executed there"),
+        Refusal::Proc(what, errno) => Error::os(
+            format!("look at {what} of the process {} of container {}", record.pid, container.shown()),
+            errno,
+        )
+        .hint("exec needs a mounted /proc, and the rights over the container"),
+    })?;
+    // Alive still: it was all the time, and its pid is its own.
+    match container.again() {
+        Some(now) if now.phase() == Phase::Running => Ok(target),
+        _ => Err(container.refused("has just ended")),
+    }
+}

@@ -1,0 +1,116 @@
+//! `nsctl inspect`: all that is known of a container.
+
+use std::collections::BTreeMap;
+
+use miniserde::{Serialize, json};
+
+use super::container::{self, Container, REFUSED};
+use super::print;
+use crate::cli;
+use crate::error::{self, Result};
+use crate::linux::clock;
+use crate::state::Phase;
+
+#[derive(Serialize)]
+struct Inspected {
+    id: String,
+    name: String,
+    created: String,
+    state: Condition,
+    command: Vec<String>,
+    /// The image or directory of its root; empty: it sees the host's files.
+    image: String,
+    labels: BTreeMap<String, String>,
+    user: String,
+    groups: Vec<String>,
+    workdir: String,
+    env: Vec<String>,
+    restart: String,
+    remove: bool,
+    tty: bool,
+    stop_signal: i32,
+    stop_timeout: u64,
+    /// By the kernel's names; the inode numbers are those of /proc/PID/ns.
+    namespaces: BTreeMap<String, u64>,
+    cgroups: Vec<String>,
+    /// Where its record, status and log are.
+    directory: String,
+}
+
+#[derive(Serialize)]
+struct Condition {
+    status: &'static str,
+    running: bool,
+    paused: bool,
+    /// 0: it does not run.
+    pid: i32,
+    exit_code: Option<u8>,
+    signal: Option<u8>,
+    oom_killed: bool,
+    /// What nsctl has to say of the end: oom, unknown, not-started.
+    cause: Option<&'static str>,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+    restarts: u32,
+}
+
+pub(crate) fn inspect(typed: &cli::Verb) -> Result<u8> {
+    let (mut all, mut code) = (Vec::new(), 0);
+    for word in &typed.containers {
+        match container::find(word) {
+            Ok(container) => all.push(inspected(&container)),
+            Err(error) => {
+                error::report(&error);
+                code = REFUSED;
+            }
+        }
+    }
+    print(&(json::to_string(&all) + "\n"))?;
+    Ok(code)
+}
+
+fn inspected(container: &Container) -> Inspected {
+    let record = container.record();
+    Inspected {
+        id: record.id.clone(),
+        name: record.name.clone(),
+        created: clock::rfc3339(record.created),
+        state: condition(container),
+        command: record.command.clone(),
+        image: record.image.clone(),
+        labels: record.labels.clone().unwrap_or_default(),
+        user: record.user.clone(),
+        groups: record.groups.clone(),
+        workdir: record.workdir.clone(),
+        env: record.env.clone(),
+        restart: record.restart.clone(),
+        remove: record.remove,
+        tty: record.tty,
+        stop_signal: record.stop_signal.unwrap_or(libc::SIGTERM),
+        stop_timeout: record.stop_timeout.unwrap_or(super::lifecycle::STOP_SECONDS),
+        namespaces: record.namespaces.clone(),
+        cgroups: record.cgroups.iter().map(|group| format!("{}/{}", group.mount, group.dir)).collect(),
+        directory: format!("{}/{}", container.place.to_string_lossy(), record.id),
+    }
+}
+
+fn condition(container: &Container) -> Condition {
+    let phase = container.phase();
+    let paused = phase == Phase::Running && container.record().groups().is_frozen() == Some(true);
+    let status = container.entry.status.as_ref();
+    let ended = status.filter(|status| matches!(status.phase, Phase::Exited | Phase::Restarting));
+    let time = |seconds: Option<u64>| seconds.filter(|seconds| *seconds > 0).map(clock::rfc3339);
+    Condition {
+        status: if paused { "paused" } else { phase.name() },
+        running: phase == Phase::Running,
+        paused,
+        pid: if container.entry.alive { container.record().pid } else { 0 },
+        exit_code: ended.map(|status| status.code),
+        signal: ended.map(|status| status.signal).filter(|signal| *signal > 0),
+        oom_killed: ended.is_some_and(|status| status.cause == crate::state::Cause::OutOfMemory),
+        cause: ended.map(|status| status.cause.name()).filter(|cause| *cause != "-"),
+        started_at: time(status.map(|status| status.started)),
+        finished_at: time(ended.map(|status| status.finished)),
+        restarts: status.map_or(0, |status| status.restarts),
+    }
+}

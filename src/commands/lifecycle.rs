@@ -1,0 +1,228 @@
+//! The verbs that start and end containers: start, stop, restart, kill, wait, rm, pause, unpause.
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::container::{Container, REFUSED, done, each};
+use super::{print, start};
+use crate::cli;
+use crate::error::{Error, Result};
+use crate::spec;
+use crate::state::{self, Phase, Status};
+
+/// docker's.
+pub(super) const STOP_SECONDS: u64 = 10;
+/// What SIGKILL needs, with the clearing up after it.
+const KILL_MILLISECONDS: u64 = 10_000;
+
+#[inline(never)]
+pub(crate) fn verb(typed: &cli::Verb) -> Result<u8> {
+    match typed.name {
+        "start" if typed.attach => {
+            Err(Error::new("nsctl start --attach is not supported").hint("nsctl start, then nsctl logs -f"))
+        }
+        "start" => each(typed, |container, word| {
+            start::start(container)?;
+            done(word)
+        }),
+        "stop" => stop(typed),
+        "restart" => {
+            let (seconds, signal) = limits(typed)?;
+            each(typed, |container, word| {
+                end(container, seconds, signal)?;
+                let ended = container.again().ok_or_else(|| container.refused("is gone: it was made with --rm"))?;
+                start::start(&ended)?;
+                done(word)
+            })
+        }
+        "kill" => kill(typed),
+        "wait" => each(typed, |container, _| wait(container)),
+        "rm" => rm(typed),
+        "pause" => each(typed, |container, word| pause(container, true).and_then(|()| done(word))),
+        _ => each(typed, |container, word| pause(container, false).and_then(|()| done(word))),
+    }
+}
+
+/// `--time` and `--signal`.
+fn limits(typed: &cli::Verb) -> Result<(Option<u64>, Option<i32>)> {
+    let seconds = typed.time.as_deref().map(|text| {
+        text.parse::<i64>().map_err(|_| {
+            Error::new(format!("--time {text} is not a number of seconds")).hint("-1 waits for ever, 0 kills at once")
+        })
+    });
+    let seconds = seconds.transpose()?.map(|seconds| u64::try_from(seconds).unwrap_or(u64::MAX));
+    Ok((seconds, signal(typed)?))
+}
+
+fn signal(typed: &cli::Verb) -> Result<Option<i32>> {
+    let known = |text: &String| {
+        spec::signal(text).ok_or_else(|| {
+            Error::new(format!("--signal {text} is no signal")).hint("such as TERM, SIGQUIT, RTMIN+3 or 15")
+        })
+    };
+    typed.signal.as_ref().map(known).transpose()
+}
+
+fn stop(typed: &cli::Verb) -> Result<u8> {
+    let (seconds, signal) = limits(typed)?;
+    each(typed, |container, word| {
+        end(container, seconds, signal)?;
+        done(word)
+    })
+}
+
+/// Its signal, some time, SIGKILL. One that has ended stays as it is.
+fn end(container: &Container, seconds: Option<u64>, signal: Option<i32>) -> Result<()> {
+    if container.phase() == Phase::Exited {
+        return Ok(());
+    }
+    let record = container.record();
+    let Ok(process) = container.process() else { return Ok(()) };
+    not_again(container)?;
+    let signal = signal.or(record.stop_signal).unwrap_or(libc::SIGTERM);
+    let seconds = seconds.or(record.stop_timeout).unwrap_or(STOP_SECONDS);
+    if container.phase() == Phase::Created {
+        let _ = process.kill(libc::SIGKILL);
+    } else if container.signal(signal).is_ok() {
+        // What stands still takes no signal.
+        thaw(container);
+        let time = seconds.checked_mul(1000).filter(|_| seconds != u64::MAX);
+        if !process.wait(time) {
+            let _ = container.signal(libc::SIGKILL);
+            thaw(container);
+        }
+    }
+    if !process.wait(Some(KILL_MILLISECONDS)) {
+        // nsctl inside does not answer: with it all others end.
+        let _ = process.kill(libc::SIGKILL);
+        if !process.wait(Some(KILL_MILLISECONDS)) {
+            return Err(container.refused("does not end, not even by SIGKILL").hint("it is stuck in the kernel"));
+        }
+    }
+    Ok(())
+}
+
+fn thaw(container: &Container) {
+    let groups = container.record().groups();
+    if groups.is_frozen() == Some(true) {
+        let _ = groups.freeze(false);
+    }
+}
+
+/// What is ended on purpose is not started again.
+fn not_again(container: &Container) -> Result<()> {
+    if !container.record().kept {
+        return Ok(());
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(container.dir(), state::STOPPING, flags, Mode::from_raw_mode(0o600)).map(drop).map_err(
+        |errno| Error::os(format!("note that container {} is to stop", container.shown()), errno).code(REFUSED),
+    )
+}
+
+fn kill(typed: &cli::Verb) -> Result<u8> {
+    let signal = signal(typed)?.unwrap_or(libc::SIGKILL);
+    each(typed, |container, word| {
+        container.must_run()?;
+        if signal == libc::SIGKILL {
+            not_again(container)?;
+        }
+        container.signal(signal)?;
+        if signal == libc::SIGKILL {
+            thaw(container);
+        }
+        done(word)
+    })
+}
+
+/// Prints the exit code, when there is one.
+fn wait(container: &Container) -> Result<()> {
+    if !container.record().kept {
+        return Err(container.refused("runs in the foreground").hint("its exit status goes to whoever started it"));
+    }
+    // Opened before the end, it can be read even if the container is removed then.
+    let status = state::open_status(container.dir())
+        .map_err(|errno| Error::os(format!("read the status of container {}", container.shown()), errno))?;
+    if container.entry.alive
+        && let Ok(process) = container.process()
+    {
+        process.wait(None);
+    }
+    let code = match Status::of(&status) {
+        Some(status) if status.phase == Phase::Exited => status.code,
+        // Its PID 1 was killed: to look at it is to settle it.
+        _ => container.again().and_then(|container| container.entry.status).map_or(137, |status| status.code),
+    };
+    print(&format!("{code}\n"))
+}
+
+fn rm(typed: &cli::Verb) -> Result<u8> {
+    let mut code = each(typed, |container, word| {
+        remove(container, typed.force)?;
+        done(word)
+    })?;
+    // docker's rm -f of what is not there is content.
+    if typed.force && !typed.all && code != 0 {
+        let there = typed.containers.iter().any(|word| super::container::find(word).is_ok());
+        code = if there { code } else { 0 };
+    }
+    Ok(code)
+}
+
+/// Ends it, if it may, and removes all of it.
+pub(crate) fn remove(container: &Container, force: bool) -> Result<()> {
+    if container.entry.alive {
+        if !force && container.phase() != Phase::Created {
+            return Err(container.refused("runs").hint("stop it first, or rm --force"));
+        }
+        if let Ok(process) = container.process() {
+            not_again(container)?;
+            let _ = process.kill(libc::SIGKILL);
+            thaw(container);
+            if !process.wait(Some(KILL_MILLISECONDS)) {
+                return Err(container.refused("does not end, not even by SIGKILL").hint("it is stuck in the kernel"));
+            }
+        }
+    }
+    if !container.record().kept {
+        // Its supervisor clears up.
+        for _ in 0..200 {
+            if container.again().is_none() {
+                return Ok(());
+            }
+            crate::linux::process::pause(10);
+        }
+    }
+    // To find it is to settle what its end left; None: it was made with --rm.
+    let Some(ended) = container.again() else { return Ok(()) };
+    let failed = |errno| Error::os(format!("remove container {}", container.shown()), errno).code(REFUSED);
+    match ended.state.reclaim(&ended.record().id) {
+        Ok(Some(_claim)) => {
+            ended.state.remove(ended.record());
+            Ok(())
+        }
+        Ok(None) => Err(container.refused("was started again meanwhile")),
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(failed(errno)),
+    }
+}
+
+fn pause(container: &Container, still: bool) -> Result<()> {
+    container.must_run()?;
+    let groups = container.record().groups();
+    let is = groups.is_frozen();
+    if is == Some(still) {
+        return Err(container.refused(if still { "is paused already" } else { "is not paused" }));
+    }
+    let act = if still { "pause" } else { "unpause" };
+    groups.freeze(still).map_err(|errno| {
+        let error = Error::os(format!("{act} container {}", container.shown()), errno).code(REFUSED);
+        match errno {
+            Errno::NOTSUP => error.hint(
+                "it has no cgroup that can be frozen: it runs in the foreground without limits, or the kernel lacks CONFIG_CGROUP_FREEZER",
+            ),
+            Errno::TIMEDOUT => error.hint("a process of it is stuck in the kernel"),
+            _ => error,
+        }
+    })
+}

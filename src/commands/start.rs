@@ -1,0 +1,77 @@
+//! Starting a container that is there: one that waits for it, or one that has ended.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use super::container::{Container, REFUSED};
+use super::run;
+use crate::cli::{self, Command};
+use crate::error::{Error, Result};
+use crate::launch;
+use crate::linux::socket;
+use crate::monitor;
+use crate::plan::Plan;
+use crate::state::{Phase, Words};
+use crate::sync;
+
+pub(crate) fn start(container: &Container) -> Result<()> {
+    match container.phase() {
+        // docker's start of what runs is content.
+        Phase::Running | Phase::Restarting => Ok(()),
+        Phase::Created if container.entry.alive => first_start(container),
+        Phase::Created | Phase::Exited => again(container),
+    }
+}
+
+/// nsctl inside starts the command; a socket that goes with the request tells why it could not, and is closed by its execve(2).
+fn first_start(container: &Container) -> Result<()> {
+    let Some(control) = container.connect()? else { return Ok(()) };
+    let ask = || {
+        let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        socket::send(&control, &[monitor::START], Some(pair.1.as_fd()))?;
+        Ok(pair.0)
+    };
+    let answers = ask()
+        .map_err(|errno: Errno| Error::os(format!("start container {}", container.shown()), errno).code(REFUSED))?;
+    failure(container, answers.as_fd())
+}
+
+fn failure(container: &Container, answers: BorrowedFd<'_>) -> Result<()> {
+    let Some(first) = sync::receive(answers, true) else { return Ok(()) };
+    // The plan says what the numbers in a message mean.
+    let (plan, _) = plan(container)?;
+    match launch::meaning(&plan, answers, first, true, &mut None) {
+        Some(error) => Err(error.within(format!("start container {}", container.shown()))),
+        None => Ok(()),
+    }
+}
+
+/// The whole road once more, with the words of the first time.
+fn again(container: &Container) -> Result<()> {
+    let claim = container
+        .state
+        .reclaim(&container.record().id)
+        .map_err(|errno| Error::os(format!("lock container {}", container.shown()), errno).code(REFUSED))?
+        .ok_or_else(|| container.refused("is being started or removed by somebody else"))?;
+    let (plan, lease) = plan(container)?;
+    let state = crate::state::State::open(&container.place)
+        .map_err(|errno| Error::os("open the state directory", errno).code(REFUSED))?;
+    let started = launch::start(&plan, false, Some(state), Some(claim));
+    drop(lease);
+    std::mem::forget(started.map_err(|error| error.within(format!("start container {}", container.shown())))?);
+    Ok(())
+}
+
+fn plan(container: &Container) -> Result<(Plan, Option<std::os::fd::OwnedFd>)> {
+    let within = |errno| Error::os(format!("read what container {} was made of", container.shown()), errno);
+    let words = Words::read(container.dir()).map_err(within)?;
+    rustix::process::chdir(&words.directory)
+        .map_err(|errno| Error::os(format!("change to the directory {}", words.directory.display()), errno))?;
+    let Command::Run(mut typed) = cli::parse(words.words.clone())?.command else {
+        return Err(Error::new("the words of a container are no run"));
+    };
+    (typed.create, typed.detach) = (false, true);
+    run::plan_again(typed, container, words)
+}

@@ -1,0 +1,330 @@
+//! PID 1 of a container that lives on: a reaper that also keeps its log, its streams and its status, and starts it again.
+//!
+//! It is the only process of nsctl's that is left. Everything that happens comes through poll(2): a signal, output of the command,
+//! somebody at the control socket, or a time to do something. Nothing is allocated after the start. What it writes to is outside of
+//! the container, and reached by descriptors. While somebody who is attached does not read, the command's output is not read
+//! either, so that nothing is lost; signals are taken all the same.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Access, AtFlags};
+use rustix::io::Errno;
+use rustix::termios::Winsize;
+
+use crate::linux::process::{self, Ended, Process};
+use crate::linux::{cgroup, clock, sys};
+use crate::reaper::{self, LeftBehind};
+use crate::spec::{Keep, Restart};
+use crate::state::{self, Cause, Phase, Status};
+
+mod clients;
+mod log;
+use clients::{Clients, Request};
+pub(crate) use clients::{SIGNAL, START};
+use log::Log;
+pub(crate) use log::make as make_log;
+
+/// What the starter made for it, all close-on-exec.
+pub(crate) struct Files {
+    /// The container's directory in the state directory.
+    pub(crate) dir: OwnedFd,
+    pub(crate) status: OwnedFd,
+    /// Listens.
+    pub(crate) control: OwnedFd,
+    pub(crate) log: Option<OwnedFd>,
+    /// The other ends of what the command has as 0 (if it is open for input), 1 and 2; they do not block.
+    pub(crate) streams: [Option<OwnedFd>; 3],
+    /// The first two are the master of a terminal.
+    pub(crate) terminal: bool,
+}
+
+/// The most that is taken of a stream at once.
+const CHUNK: usize = 4096;
+
+/// docker's: the first wait, the longest, and how long a command must have run for the next wait to be the first again.
+const FIRST_WAIT: u64 = 100;
+const LONGEST_WAIT: u64 = 60_000;
+const RAN_WELL: u64 = 10_000;
+
+/// Starts the command; failures are told to the descriptor.
+type Spawn<'a> = &'a mut dyn FnMut(Option<OwnedFd>) -> Result<Process, Errno>;
+
+struct Monitor<'a> {
+    files: &'a Files,
+    input: Option<OwnedFd>,
+    left_behind: &'a LeftBehind,
+    keep: &'a Keep,
+    spawn: Spawn<'a>,
+    signals: OwnedFd,
+    command: Option<Process>,
+    status: Status,
+    log: Log<'a>,
+    clients: Clients,
+    /// When to start the command again, in milliseconds of the monotonic clock.
+    again_at: Option<u64>,
+    wait: u64,
+    began: u64,
+    tries: u32,
+}
+
+/// `starter` hears why the command could not be executed, or that it waits for its start.
+pub(crate) fn run(
+    files: &mut Files,
+    left_behind: &LeftBehind,
+    keep: &Keep,
+    starter: Option<OwnedFd>,
+    spawn: Spawn<'_>,
+) -> ! {
+    let Ok(signals) = sys::signal_fd() else { sys::exit(crate::error::FAILED) };
+    let (input, log) = (files.streams[0].take(), files.log.take());
+    let files = &*files;
+    let mut monitor = Monitor {
+        files,
+        input,
+        left_behind,
+        keep,
+        spawn,
+        signals,
+        command: None,
+        status: Status::created(),
+        log: Log::new(files.dir.as_fd(), log, keep.log),
+        clients: Clients::new(),
+        again_at: None,
+        wait: FIRST_WAIT,
+        began: 0,
+        tries: 0,
+    };
+    if keep.wait_for_start {
+        if let Some(starter) = starter {
+            let _ = crate::sync::Message::Ready.send(starter);
+        }
+    } else {
+        monitor.start(starter);
+    }
+    loop {
+        monitor.wait_for_something();
+        monitor.take_signals();
+        monitor.take_requests();
+        monitor.take_output();
+        if monitor.again_at.is_some_and(|time| time <= now()) {
+            monitor.again_at = None;
+            monitor.start(None);
+        }
+    }
+}
+
+fn now() -> u64 {
+    clock::micros() / 1000
+}
+
+impl Monitor<'_> {
+    fn start(&mut self, tell: Option<OwnedFd>) {
+        let _ = rustix::fs::unlinkat(&self.files.dir, state::STOPPING, AtFlags::empty());
+        match (self.spawn)(tell) {
+            Ok(command) => self.command = Some(command),
+            Err(_) => self.finish(Ended::Exited(crate::error::FAILED), Cause::NotStarted),
+        }
+        self.began = now();
+        self.status.phase = Phase::Running;
+        self.status.started = clock::epoch_seconds();
+        self.write_status();
+    }
+
+    /// What cannot be written is lost, and no reason to stop: the container matters more.
+    fn write_status(&self) {
+        let _ = self.status.write(&self.files.status);
+    }
+
+    /// Blocks until something can be done.
+    fn wait_for_something(&self) {
+        let mut polled = Polled::new(self.signals.as_fd());
+        polled.add(self.files.control.as_fd(), PollFlags::IN);
+        if !self.clients.owe() {
+            self.outputs().for_each(|(_, stream)| polled.add(stream, PollFlags::IN));
+        }
+        self.clients.poll(self.input.as_ref().map(AsFd::as_fd), &mut polled);
+        let time = self.again_at.map(|at| {
+            let milliseconds = at.saturating_sub(now());
+            Timespec { tv_sec: (milliseconds / 1000) as i64, tv_nsec: (milliseconds % 1000 * 1_000_000) as i64 }
+        });
+        // Whatever it says, everything is looked at without blocking.
+        let _ = rustix::event::poll(polled.all(), time.as_ref());
+    }
+
+    fn outputs(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let stream = |number: usize| Some((number, self.files.streams[number].as_ref()?.as_fd()));
+        (1..3).filter_map(stream)
+    }
+
+    fn take_signals(&mut self) {
+        while let Some(taken) = sys::take_pending(self.signals.as_fd()) {
+            if taken.signal != libc::SIGCHLD {
+                self.signal(taken.signal);
+            }
+        }
+        // SIGCHLD of several is one.
+        let mut ended = None;
+        while let Some((pid, how)) = process::reap() {
+            if self.command.as_ref().is_some_and(|command| command.pid == pid) {
+                ended = Some(how);
+            }
+        }
+        if let Some(how) = ended {
+            self.command = None;
+            self.ended(how);
+        }
+    }
+
+    fn signal(&mut self, signal: i32) {
+        match &self.command {
+            // ESRCH: it has ended, and SIGCHLD is on its way.
+            Some(command) => drop(sys::kill(command.pid, signal)),
+            // Between two starts there is nobody to take it: there will be no next one.
+            None if self.again_at.is_some() && self.is_to_stop() => {
+                self.status.phase = Phase::Exited;
+                self.leave(self.status.code);
+            }
+            None => {}
+        }
+    }
+
+    fn is_to_stop(&self) -> bool {
+        rustix::fs::accessat(&self.files.dir, state::STOPPING, Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    fn take_requests(&mut self) {
+        self.clients.accept(self.files.control.as_fd());
+        while let Some(request) = self.clients.request(&mut self.input) {
+            match request {
+                Request::Signal(signal) => self.signal(signal),
+                Request::Start(tell) if self.status.phase == Phase::Created => self.start(tell),
+                Request::Start(_) => {}
+                Request::Size([ws_row, ws_col]) => {
+                    if let Some(master) = self.files.streams[1].as_ref().filter(|_| self.files.terminal) {
+                        let size = Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+                        let _ = rustix::termios::tcsetwinsize(master, size);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_output(&mut self) {
+        while !self.clients.owe() {
+            let mut some = false;
+            for number in 1..3 {
+                some |= self.pass_on(number);
+            }
+            if !some {
+                return;
+            }
+        }
+    }
+
+    /// Takes what one stream has; false: nothing.
+    fn pass_on(&mut self, number: usize) -> bool {
+        if self.clients.owe() {
+            return false;
+        }
+        let Some(stream) = &self.files.streams[number] else { return false };
+        let mut bytes = [0u8; CHUNK];
+        match rustix::io::read(stream, &mut bytes[..]) {
+            Ok(length) if length > 0 => {
+                self.log.write(number, &bytes[..length]);
+                self.clients.output(number, &bytes[..length]);
+                true
+            }
+            // EAGAIN: nothing now.
+            _ => false,
+        }
+    }
+
+    /// The command has ended, and with it the rest of the container; or it begins anew.
+    fn ended(&mut self, how: Ended) {
+        // We are PID 1 of a namespace of our own: -1 is everyone in it, and nobody else.
+        let _ = sys::kill(-1, libc::SIGKILL);
+        process::reap_all();
+        self.take_output();
+        let cause = if self.out_of_memory() { Cause::OutOfMemory } else { Cause::None };
+        if !self.goes_on(how) {
+            self.finish(how, cause);
+        }
+        if now().saturating_sub(self.began) >= RAN_WELL {
+            self.wait = FIRST_WAIT;
+        }
+        self.tries = if how == Ended::Exited(0) { 0 } else { self.tries + 1 };
+        self.status.restarts += 1;
+        self.set_end(Phase::Restarting, how, cause);
+        self.again_at = Some(now() + self.wait);
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+    }
+
+    fn goes_on(&self, how: Ended) -> bool {
+        !self.is_to_stop()
+            && match self.keep.restart {
+                Restart::No => false,
+                Restart::OnFailure(most) => how != Ended::Exited(0) && (most == 0 || self.tries < most),
+                Restart::Always | Restart::UnlessStopped => true,
+            }
+    }
+
+    fn set_end(&mut self, phase: Phase, how: Ended, cause: Cause) {
+        self.status.phase = phase;
+        self.status.code = reaper::code(how);
+        self.status.signal = if let Ended::Killed(signal) = how { signal as u8 } else { 0 };
+        self.status.cause = cause;
+        self.status.finished = clock::epoch_seconds();
+        self.write_status();
+    }
+
+    fn out_of_memory(&self) -> bool {
+        self.left_behind.roots.iter().any(|root| cgroup::killed_for_memory(root.as_fd(), &self.left_behind.group))
+    }
+
+    fn finish(&mut self, how: Ended, cause: Cause) -> ! {
+        self.clients.settle();
+        while self.pass_on(1) | self.pass_on(2) {
+            self.clients.settle();
+        }
+        self.set_end(Phase::Exited, how, cause);
+        self.leave(reaper::code(how))
+    }
+
+    fn leave(&mut self, code: u8) -> ! {
+        for root in &self.left_behind.roots {
+            let _ = cgroup::remove(root.as_fd(), &self.left_behind.group);
+        }
+        self.write_status();
+        self.clients.end(code);
+        if self.keep.remove
+            && let Some(state) = &self.left_behind.state
+        {
+            state::remove(state.fd(), &self.left_behind.id, self.left_behind.link.as_deref());
+        }
+        sys::exit(code)
+    }
+}
+
+/// What is waited for: the signals, the socket, two outputs, the clients and the command's input.
+struct Polled<'a> {
+    fds: [PollFd<'a>; 5 + clients::MOST],
+    count: usize,
+}
+
+impl<'a> Polled<'a> {
+    fn new(first: BorrowedFd<'a>) -> Self {
+        Self { fds: std::array::from_fn(|_| PollFd::from_borrowed_fd(first, PollFlags::IN)), count: 1 }
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'a>, events: PollFlags) {
+        if let Some(place) = self.fds.get_mut(self.count) {
+            *place = PollFd::from_borrowed_fd(fd, events);
+            self.count += 1;
+        }
+    }
+
+    fn all(&mut self) -> &mut [PollFd<'a>] {
+        &mut self.fds[..self.count]
+    }
+}

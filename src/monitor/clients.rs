@@ -1,0 +1,188 @@
+//! Who has the control socket open: other commands of nsctl's, which are asked for nothing and answered to. Each message is one packet,
+//! its first byte says what it is.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags};
+
+use super::{CHUNK, Polled};
+use crate::linux::{socket, sys};
+
+/// To the monitor: input for the command, its end, "send me the output from now on", a signal for the command, "start it", the
+/// size of the terminal (rows and columns, two bytes each).
+pub(crate) const INPUT: u8 = b'i';
+pub(crate) const INPUT_ENDS: u8 = b'x';
+pub(crate) const ATTACH: u8 = b'a';
+pub(crate) const SIGNAL: u8 = b'g';
+pub(crate) const START: u8 = b's';
+pub(crate) const SIZE: u8 = b'w';
+/// From it: output, errors, and the exit code when all is over.
+pub(crate) const OUTPUT: u8 = b'o';
+pub(crate) const ERRORS: u8 = b'e';
+pub(crate) const CODE: u8 = b'c';
+
+/// Who comes when all places are taken is sent away.
+pub(super) const MOST: usize = 8;
+/// How long somebody who does not read may hold up the end.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+pub(super) enum Request {
+    Signal(i32),
+    /// What could not be started is told there.
+    Start(Option<OwnedFd>),
+    Size([u16; 2]),
+}
+
+struct Client {
+    socket: OwnedFd,
+    attached: bool,
+    /// It has not got the last output yet.
+    owes: bool,
+}
+
+pub(super) struct Clients {
+    places: [Option<Client>; MOST],
+    /// The last output, as the packet that it is, and its length.
+    output: [u8; CHUNK + 1],
+    length: usize,
+    /// Input that the command has not taken yet.
+    input: [u8; CHUNK + 1],
+    waits: std::ops::Range<usize>,
+}
+
+impl Clients {
+    pub(super) fn new() -> Self {
+        Self { places: [const { None }; MOST], output: [0; CHUNK + 1], length: 0, input: [0; CHUNK + 1], waits: 0..0 }
+    }
+
+    /// Somebody has not taken the last output.
+    pub(super) fn owe(&self) -> bool {
+        self.places.iter().flatten().any(|client| client.owes)
+    }
+
+    pub(super) fn poll<'a>(&'a self, input: Option<BorrowedFd<'a>>, polled: &mut Polled<'a>) {
+        for client in self.places.iter().flatten() {
+            let mut events = PollFlags::empty();
+            events.set(PollFlags::IN, self.listens_to(client));
+            events.set(PollFlags::OUT, client.owes);
+            polled.add(client.socket.as_fd(), events);
+        }
+        if let Some(input) = input.filter(|_| !self.waits.is_empty()) {
+            polled.add(input, PollFlags::OUT);
+        }
+    }
+
+    /// More input is taken when the command has taken the last.
+    fn listens_to(&self, client: &Client) -> bool {
+        self.waits.is_empty() || !client.attached
+    }
+
+    /// Only root and the container's own user can come to the socket; that is looked at all the same.
+    pub(super) fn accept(&mut self, listener: BorrowedFd<'_>) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        while let Ok(socket) = rustix::net::accept_with(listener, flags) {
+            let known =
+                sys::peer_uid(socket.as_fd()).is_ok_and(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw());
+            if let Some(place) = self.places.iter_mut().find(|place| place.is_none()).filter(|_| known) {
+                *place = Some(Client { socket, attached: false, owes: false });
+            }
+        }
+    }
+
+    /// The next thing that somebody wants; input and attaching are done here.
+    pub(super) fn request(&mut self, input: &mut Option<OwnedFd>) -> Option<Request> {
+        self.flush();
+        self.give_input(input);
+        for number in 0..MOST {
+            while let Some(client) = &self.places[number]
+                && self.listens_to(client)
+            {
+                let mut bytes = [0u8; CHUNK + 1];
+                let (length, fd) = match socket::receive(&client.socket, &mut bytes, RecvFlags::DONTWAIT) {
+                    Ok((length, fd)) if length > 0 => (length, fd),
+                    Err(Errno::AGAIN | Errno::INTR) => break,
+                    _ => {
+                        self.places[number] = None;
+                        break;
+                    }
+                };
+                match (bytes[0], &bytes[1..length]) {
+                    (INPUT, data) => {
+                        self.input[..data.len()].copy_from_slice(data);
+                        self.waits = 0..data.len();
+                        self.give_input(input);
+                    }
+                    (INPUT_ENDS, _) => *input = None,
+                    (ATTACH, _) => self.places[number].iter_mut().for_each(|client| client.attached = true),
+                    (SIGNAL, [signal]) => return Some(Request::Signal((*signal).into())),
+                    (START, _) => return Some(Request::Start(fd)),
+                    (SIZE, &[a, b, c, d]) => {
+                        return Some(Request::Size([u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])]));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+
+    /// Hands input on as far as the command takes it. Without a command that reads there is nobody to keep it for.
+    fn give_input(&mut self, input: &Option<OwnedFd>) {
+        while !self.waits.is_empty() {
+            let taken = match input {
+                Some(input) => rustix::io::write(input, &self.input[self.waits.clone()]),
+                None => Err(Errno::PIPE),
+            };
+            match taken {
+                Ok(length) => self.waits.start += length,
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
+                Err(_) => self.waits = 0..0,
+            }
+        }
+    }
+
+    pub(super) fn output(&mut self, stream: usize, bytes: &[u8]) {
+        self.output[0] = if stream == 1 { OUTPUT } else { ERRORS };
+        self.output[1..=bytes.len()].copy_from_slice(bytes);
+        self.length = 1 + bytes.len();
+        self.places.iter_mut().flatten().for_each(|client| client.owes = client.attached);
+        self.flush();
+    }
+
+    /// Sends the last output to those who have not got it.
+    fn flush(&mut self) {
+        for place in &mut self.places {
+            let Some(client) = place.as_mut().filter(|client| client.owes) else { continue };
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match rustix::net::send(&client.socket, &self.output[..self.length], flags) {
+                Ok(_) => client.owes = false,
+                Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => {}
+                Err(_) => *place = None,
+            }
+        }
+    }
+
+    /// Waits a moment for each who has not got the last output; who does not take it then is sent away.
+    pub(super) fn settle(&mut self) {
+        for number in 0..MOST {
+            if let Some(client) = self.places[number].as_ref().filter(|client| client.owes) {
+                let _ = rustix::event::poll(&mut [PollFd::new(&client.socket, PollFlags::OUT)], Some(&PATIENCE));
+                self.flush();
+                if self.places[number].as_ref().is_some_and(|client| client.owes) {
+                    self.places[number] = None;
+                }
+            }
+        }
+    }
+
+    /// All is over.
+    pub(super) fn end(&mut self, code: u8) {
+        for client in self.places.iter().flatten() {
+            let _ = rustix::event::poll(&mut [PollFd::new(&client.socket, PollFlags::OUT)], Some(&PATIENCE));
+            let _ = rustix::net::send(&client.socket, &[CODE, code], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        }
+    }
+}

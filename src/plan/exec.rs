@@ -1,0 +1,117 @@
+//! Another command in a container that runs. The steps by which it gets what the container's own has, and no more, are the same as
+//! those of a run.
+
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use linux_raw_sys::general as k;
+
+use super::{Group, Op, Plan, Step, Who};
+use crate::linux::cgroup::{LEAF, Version};
+use crate::linux::mount::Api;
+use crate::linux::sys::StringArray;
+use crate::spec::Exec;
+use crate::state::{Cgroup, Record};
+
+impl Plan {
+    pub(crate) fn exec(spec: Exec, record: &Record, programs: Vec<CString>) -> Self {
+        let groups: Vec<Group> = record.cgroups.iter().map(|cgroup| group(cgroup, record.delegated)).collect();
+        let steps = steps(&spec, record, &groups);
+        let variable = |(name, value): (OsString, OsString)| {
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+        };
+        Self {
+            id: record.id.clone(),
+            name: Some(record.name.clone()).filter(|name| !name.is_empty()),
+            steps,
+            clone_flags: 0,
+            groups,
+            init: false,
+            rooted: record.rooted,
+            api: Api::default(),
+            programs,
+            argv: StringArray::new(spec.argv),
+            envp: StringArray::new(spec.env.into_iter().filter_map(variable).collect()),
+            home_of_user: spec.home_of_user,
+            labels: Vec::new(),
+            stop_signal: None,
+            stop_timeout: None,
+            keep: None,
+            words: None,
+            image: String::new(),
+            user: String::new(),
+            more_groups: Vec::new(),
+            workdir: String::new(),
+            joined: Vec::new(),
+            terminal: false,
+            interactive: false,
+            memory: None,
+        }
+    }
+}
+
+fn group(group: &Cgroup, delegated: bool) -> Group {
+    // A group that hands on controllers takes no processes.
+    let below = if delegated && group.v2 { format!("/{}", LEAF.to_string_lossy()) } else { String::new() };
+    let c_string = |text: &str| CString::new(text).unwrap_or_default();
+    Group {
+        version: if group.v2 { Version::V2 } else { Version::V1 },
+        mount: c_string(&group.mount),
+        dir: c_string(&(group.dir.clone() + &below)),
+        controllers: c_string(&group.controllers.join(",")),
+        names: group.controllers.clone(),
+        above: Vec::new(),
+    }
+}
+
+fn steps(spec: &Exec, record: &Record, groups: &[Group]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut who = Who::Supervisor;
+    let mut add = |who: Who, op: Op| steps.push(Step { who, op });
+    for op in [Op::DefaultSigchld, Op::BlockSignals, Op::Pair] {
+        add(who, op);
+    }
+    (0..groups.len()).for_each(|group| add(who, Op::OpenGroup { group }));
+    if spec.detach {
+        add(who, Op::OpenNothing);
+    }
+    if record.namespaces.contains_key("pid") {
+        add(who, Op::JoinPidOfContainer { pid: record.pid });
+    }
+    add(who, Op::Clone { group: groups.iter().position(|group| group.version == Version::V2) });
+
+    who = Who::Init;
+    add(who, Op::CloseSupervisorsEnd);
+    let die = [Op::DieWithSupervisor { signal: libc::SIGKILL }, Op::CheckSupervisor];
+    if spec.detach {
+        add(who, Op::NewSession);
+        add(who, Op::Streams);
+    } else {
+        die.into_iter().for_each(|op| add(who, op));
+    }
+    (0..groups.len()).for_each(|group| add(who, Op::EnterGroup { group }));
+    let kinds = crate::linux::join::NAMESPACES
+        .iter()
+        .filter(|(kind, name)| *kind != k::CLONE_NEWPID && record.namespaces.contains_key(*name));
+    add(who, Op::JoinContainer { pid: record.pid, kinds: kinds.fold(0, |kinds, (kind, _)| kinds | kind) });
+    if record.new_cgroupns {
+        add(who, Op::NewCgroupNamespace);
+    }
+    if record.rooted {
+        add(who, Op::DropCapabilities);
+    }
+    if let Some(dir) = &spec.workdir {
+        add(who, Op::Chdir(dir.clone()));
+    }
+    add(who, Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() });
+    if !spec.detach {
+        // The kernel forgets the signal when the user changes (prctl(2)).
+        add(who, Op::DieWithSupervisor { signal: libc::SIGKILL });
+        add(who, Op::CheckSupervisor);
+    }
+    add(who, Op::RestoreSignals);
+    add(who, Op::CloseOnExec { first: 3 });
+    add(who, Op::Exec);
+    add(Who::Supervisor, if spec.detach { Op::AwaitStart } else { Op::Wait });
+    steps
+}

@@ -1,0 +1,64 @@
+//! `nsctl exec`: one more command in a container, with what the container's own has unless something else is asked for.
+
+use std::ffi::{CString, OsString};
+
+use super::{Principal, User, c_string, process};
+use crate::cli;
+use crate::error::{Error, Result};
+use crate::state::Record;
+
+#[derive(Debug)]
+pub(crate) struct Exec {
+    pub(crate) user: Option<User>,
+    pub(crate) groups: Vec<Principal>,
+    pub(crate) workdir: Option<CString>,
+    /// All of them.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// HOME is that of the user, who is another one than the container's.
+    pub(crate) home_of_user: bool,
+    pub(crate) detach: bool,
+    pub(crate) argv: Vec<CString>,
+}
+
+impl Exec {
+    pub(crate) fn new(typed: cli::Exec, record: &Record) -> Result<Self> {
+        let changes = process::environment(&typed.env, &typed.env_file, &[])?;
+        let mut env: Vec<(OsString, OsString)> = record
+            .env
+            .iter()
+            .filter_map(|variable| variable.split_once('='))
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        let own_user = typed.user.is_some();
+        let home_of_user = own_user && !changes.iter().any(|(name, _)| name == "HOME");
+        if home_of_user {
+            env.retain(|(name, _)| name != "HOME");
+        }
+        for (name, value) in changes {
+            // "-e NAME" takes the caller's value, or nothing.
+            let Some(value) = value.or_else(|| std::env::var_os(&name)) else { continue };
+            env.retain(|(known, _)| *known != name);
+            env.push((name, value));
+        }
+        let workdir = match typed.workdir {
+            Some(dir) => Some(c_string("--workdir", dir)?),
+            None => Some(record.workdir.as_str())
+                .filter(|dir| !dir.is_empty())
+                .map(|dir| c_string("workdir", dir.into()))
+                .transpose()?,
+        };
+        if let Some(dir) = workdir.as_ref().filter(|dir| !dir.to_bytes().starts_with(b"/")) {
+            return Err(Error::new(format!("--workdir {} is not absolute", dir.to_string_lossy()))
+                .hint("in a container it begins with /"));
+        }
+        Ok(Self {
+            user: process::user(typed.user, &record.user)?,
+            groups: if own_user { Vec::new() } else { process::groups(&record.groups)? },
+            workdir,
+            env,
+            home_of_user,
+            detach: typed.detach,
+            argv: typed.argv.into_iter().map(|word| c_string("the command", word)).collect::<Result<_>>()?,
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! The record of a container, as `state.json` holds it.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+
+use miniserde::{Deserialize, Serialize};
+
+use crate::linux::cgroup;
+
+/// By the kernel's names (mnt, pid, …): the inode numbers of the container's own namespaces.
+pub(crate) type Namespaces = BTreeMap<String, u64>;
+
+#[derive(Serialize, Deserialize, Debug, PartialEq)]
+pub(crate) struct Record {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// PID 1 of the container, as the host numbers it.
+    pub(crate) pid: i32,
+    /// When that process started, in clock ticks after boot (proc_pid_stat(5), field 22).
+    pub(crate) ticks: u64,
+    /// Seconds since the epoch.
+    pub(crate) created: u64,
+    pub(crate) command: Vec<String>,
+    /// The image or the directory that its root is; empty where it sees the host's files.
+    pub(crate) image: String,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    /// What the image, or the user, wants the container to be stopped by.
+    pub(crate) stop_signal: Option<i32>,
+    /// How many seconds it has for that.
+    pub(crate) stop_timeout: Option<u64>,
+    /// It lives on without its starter, and stays after its end.
+    pub(crate) kept: bool,
+    /// `--rm`: it does not stay.
+    pub(crate) remove: bool,
+    /// It has a terminal of its own.
+    pub(crate) tty: bool,
+    /// As typed: no, on-failure:N, always, unless-stopped.
+    pub(crate) restart: String,
+    pub(crate) namespaces: Namespaces,
+    /// It has a root of its own.
+    pub(crate) rooted: bool,
+    /// Its command made a cgroup namespace, in its groups.
+    pub(crate) new_cgroupns: bool,
+    /// What `exec` inherits: USER[:GROUP] as typed, more groups, the working directory, the variables.
+    pub(crate) user: String,
+    pub(crate) groups: Vec<String>,
+    pub(crate) workdir: String,
+    pub(crate) env: Vec<String>,
+    /// `--cgroup-delegate`: its command is in a group below its group of v2.
+    pub(crate) delegated: bool,
+    /// Its groups, one in each cgroup hierarchy that it needs.
+    pub(crate) cgroups: Vec<Cgroup>,
+}
+
+/// A container's group in one hierarchy.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub(crate) struct Cgroup {
+    /// Where the root of the hierarchy is mounted.
+    pub(crate) mount: String,
+    /// Below it: `nsctl/ID`, or what `--cgroup-parent` says.
+    pub(crate) dir: String,
+    pub(crate) v2: bool,
+    /// v1: those of the hierarchy; v2: those that were enabled for the container.
+    pub(crate) controllers: Vec<String>,
+}
+
+impl Record {
+    /// The groups that are there.
+    pub(crate) fn groups(&self) -> cgroup::Groups {
+        let open = |group: &Cgroup| {
+            let version = if group.v2 { cgroup::Version::V2 } else { cgroup::Version::V1 };
+            let (mount, dir) = (CString::new(group.mount.as_str()).ok()?, CString::new(group.dir.as_str()).ok()?);
+            cgroup::Group::open(version, &mount, &dir, group.controllers.clone()).ok()
+        };
+        cgroup::Groups(self.cgroups.iter().filter_map(open).collect())
+    }
+
+    /// Where they are: the root of the hierarchy, and the directory below it.
+    pub(super) fn places(&self) -> impl Iterator<Item = (CString, CString)> {
+        self.cgroups.iter().filter_map(|group| {
+            Some((CString::new(group.mount.as_str()).ok()?, CString::new(group.dir.as_str()).ok()?))
+        })
+    }
+}
