@@ -46,20 +46,29 @@ pub(crate) fn run(payload: Process, left_behind: &LeftBehind) -> ! {
             SUPERVISOR_ENDED if taken.sender == 0 => {
                 // We are PID 1 of a namespace of our own: -1 is everyone in it, and nobody else.
                 let _ = sys::kill(-1, libc::SIGKILL);
-                // Ours is the caller's standard input still.
-                left_behind.terminal.iter().for_each(|modes| modes.restore_raw(rustix::stdio::stdin()));
+                give_terminal_back(left_behind);
                 process::reap_all();
                 clear_up(left_behind);
                 sys::exit(SIGNALED + libc::SIGKILL as u8);
             }
             // The terminal sends its signals to the whole foreground group: the command has them already.
             _ if from_terminal(taken) => {}
+            // The session's leader has ended, which may be the supervisor. Of this the command may die before we hear of that.
+            libc::SIGHUP if taken.code == libc::SI_KERNEL => {
+                give_terminal_back(left_behind);
+                let _ = sys::kill(payload.pid, taken.signal);
+            }
             // ESRCH: it has ended, and SIGCHLD is on its way.
             signal => {
                 let _ = sys::kill(payload.pid, signal);
             }
         }
     }
+}
+
+/// For when the supervisor cannot: our standard input is the caller's still.
+fn give_terminal_back(left_behind: &LeftBehind) {
+    left_behind.terminal.iter().for_each(|modes| modes.restore_raw(rustix::stdio::stdin()));
 }
 
 /// The exit code that tells how a process ended, as shells do it.

@@ -152,7 +152,7 @@ impl Remote {
                 };
                 if let Some(Winsize { ws_row, ws_col, .. }) = size {
                     let ([a, b], [c, d]) = (ws_row.to_ne_bytes(), ws_col.to_ne_bytes());
-                    send(&[b'w', a, b, c, d, 0, 0, 0, 0])?;
+                    send(&[b'w', a, b, c, d])?;
                     *size = None;
                 }
                 if !bytes.is_empty() {
