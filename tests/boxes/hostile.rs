@@ -6,6 +6,7 @@
 //! | CVE-2015-1335, 1334 (LXC): mounts followed links of the root | `cve_2015_1335_links_at_proc_and_sys` |
 //! | CVE-2018-15664 (docker cp): a link takes the place of a directory | `cve_2018_15664_copies`, `…_kernel_files` |
 //! | CVE-2019-14271 (docker cp): a helper loaded the container's libraries | `cve_2019_14271_no_library_of_the_root` |
+//! | CVE-2016-10124 (LXC), 2017-5226 (bwrap), 2019-7303 (snapd): keys typed on the caller's terminal (TIOCSTI) | `cve_2016_10124_tiocsti` |
 //! | CVE-2019-5736 (runc): the payload reached the runtime's executable | `cve_2019_5736_own_executable` |
 //! | CVE-2019-16884, 19921 (runc): /proc is the image's own | `cve_2019_16884_proc_of_the_image`, `…_files_over_proc` |
 //! | CVE-2019-18837 (crun): a link out of the root | `cve_2019_18837_links_out_of_the_root` |
@@ -29,8 +30,7 @@
 //! | PID 1 has the caller's environment | `environment_of_the_caller` |
 //! | a privileged root inside | `escapes`, `escapes_rw`, `escapes_no_init`, `escapes_from_a_chroot`, `escapes_masked`, `boundary_…` |
 //!
-//! Not here, for want of what they are about: TIOCSTI (CVE-2016-10124, 2017-5226): the caller's terminal is handed through, there is
-//! none of nsctl's own yet. Setuid helpers (CVE-2016-8659, 2017-5985, 2018-6556, 2020-5291, 2022-47952, 2026-39402, 2026-41163):
+//! Not here, for want of what they are about: Setuid helpers (CVE-2016-8659, 2017-5985, 2018-6556, 2020-5291, 2022-47952, 2026-39402, 2026-41163):
 //! there are none. Devices (GHSA-g54h-m393-cpwq): there are no rules yet. Entering a running container (CVE-2022-31214, 2026-109569):
 //! there is no exec. Sockets (CVE-2020-15257), logs (CVE-2026-53489), deletion inside a root (CVE-2024-23651), tools of the image's
 //! (CVE-2022-1227), netlink (CVE-2021-43784): nsctl has and does no such thing.
@@ -63,6 +63,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("hostile::cve_2015_1335_links_at_proc_and_sys", links::proc_and_sys),
     ("hostile::cve_2018_15664_copies", copies::links),
     ("hostile::cve_2018_15664_kernel_files", copies::kernel_files),
+    ("hostile::cve_2016_10124_tiocsti", crate::terminals::typing),
     ("hostile::cve_2019_14271_no_library_of_the_root", files::libraries),
     ("hostile::cve_2019_5736_own_executable", process::own_executable),
     ("hostile::cve_2019_16884_proc_of_the_image", files::proc_of_the_image),

@@ -23,12 +23,14 @@ mod probe;
 mod refusals;
 mod root;
 mod roots;
+mod screen;
 mod signals;
 mod store;
 mod tables;
 #[allow(dead_code)] // the unit tests need the rest
 #[path = "../../src/image/entries/testing.rs"]
 mod tar;
+mod terminals;
 mod verbs;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -86,6 +88,7 @@ const TREES: &[(&str, &[(&str, Case)])] = &[
     ("mounts", refusals::CASES),
     ("mounts", kernel::CASES),
     ("identity", identity::CASES),
+    ("terminals", terminals::CASES),
 ];
 
 /// Who the command is depends on how files are found, not on how they were mounted.
@@ -102,6 +105,7 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("images", store::CASES),
     ("verbs", verbs::CASES),
     ("verbs", copies::CASES),
+    ("terminals", terminals::UNMASKED),
 ];
 
 fn trial(name: String, case: Case, mask: Option<(&'static str, &'static str)>) -> Trial {

@@ -8,6 +8,8 @@ pub(crate) fn run(args: &[String]) -> ! {
         Some("kill-self") => kill_self(number(1)),
         Some("signals") => signals(),
         Some("orphans") => orphans(number(1)),
+        Some("burst") => crate::terminals::burst_inside(number(1) as usize),
+        Some("type") => crate::terminals::type_on_all(),
         Some("hog") => hog(number(1) as usize),
         Some("bomb") => bomb(number(1), args.get(2)),
         Some("spin") => spin(number(1)),
