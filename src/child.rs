@@ -206,6 +206,7 @@ impl Child<'_> {
             | Op::Claim
             | Op::MountHierarchy { .. }
             | Op::OpenHierarchy { .. }
+            | Op::OpenOtherHierarchies { .. }
             | Op::MakeParent { .. }
             | Op::Enable { .. }
             | Op::MakeGroup { .. }
@@ -232,6 +233,7 @@ impl Child<'_> {
             | Op::PidFile(_)
             | Op::Wait
             | Op::RemoveGroup { .. }
+            | Op::RemoveOtherGroups
             | Op::RemoveState => unreachable!("a supervisor's step in a child"),
             Op::CloseSupervisorsEnd
             | Op::DieWithSupervisor { .. }

@@ -15,12 +15,14 @@ mod limits;
 mod listing;
 mod run;
 pub(crate) use copy::Copy;
+mod update;
 pub(crate) use events::Events;
 mod verbs;
 pub(crate) use help::{VERSION, text as help};
 pub(crate) use image::Image;
 pub(crate) use limits::{Cgroup, Limits};
 pub(crate) use listing::Listing;
+pub(crate) use update::Update;
 pub(crate) use verbs::{Exec, Verb, no_container};
 
 /// Options before the verb, and the verb.
@@ -43,6 +45,7 @@ pub(crate) enum Command {
     Image(Image),
     Events(Events),
     Copy(Copy),
+    Update(Box<Update>),
 }
 
 /// `nsctl run`, as typed.
@@ -159,6 +162,7 @@ fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Com
         Some("image") => image::image(parser),
         Some("events") => events::events(parser),
         Some("cp") => copy::copy(parser),
+        Some("update") => update::update(parser, log_json),
         Some("version") => Ok(Command::Version),
         Some("help") => match parser.next().map_err(wrong)? {
             None => Ok(Command::Help("nsctl")),

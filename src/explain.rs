@@ -79,7 +79,9 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
             format!("openat(AT_FDCWD, {}, …O_DIRECTORY); flock(…, LOCK_SH)", quoted(&group(index).mount)),
             "the root of the cgroup hierarchy with the controllers asked for, whose nsctl/ nobody shall remove now",
         ),
-        Op::MakeParent { .. }
+        Op::OpenOtherHierarchies { .. }
+        | Op::RemoveOtherGroups
+        | Op::MakeParent { .. }
         | Op::Enable { .. }
         | Op::MakeGroup { .. }
         | Op::InheritCpuset { .. }

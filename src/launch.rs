@@ -176,6 +176,10 @@ impl Container {
             }
             Op::MountHierarchy { group } => cgroup::mount_v2(&plan.groups[*group].mount)?,
             Op::OpenHierarchy { group } => left.roots.push(cgroup::open_root(&plan.groups[*group].mount)?),
+            Op::OpenOtherHierarchies { mounts } => {
+                // One that is gone since has no group of ours.
+                left.roots.extend(mounts.iter().filter_map(|mount| file::open_dir(CWD, mount).ok()));
+            }
             Op::MakeParent { .. }
             | Op::Enable { .. }
             | Op::MakeGroup { .. }
@@ -316,6 +320,13 @@ impl Container {
                     let dir = &plan.groups[*group].dir;
                     if let Err(errno) = cgroup::remove(self.left_behind.roots[*group].as_fd(), dir) {
                         eprintln!("nsctl: warning: {}", verdict::sentence(plan, index, errno, None));
+                    }
+                }
+                Op::RemoveOtherGroups => {
+                    self.announce(plan, index);
+                    // Ignored: that there is none, and that one of another container's is above it.
+                    for root in self.left_behind.roots.iter().skip(plan.groups.len()) {
+                        let _ = cgroup::remove(root.as_fd(), &self.left_behind.group);
                     }
                 }
                 Op::RemoveState if self.claim.is_some() && plan.keep.is_none() => {

@@ -101,6 +101,10 @@ pub(crate) enum Op {
     OpenHierarchy {
         group: usize,
     },
+    /// The v1 hierarchies in which it has no group, and may get one later: whoever clears up looks there, too.
+    OpenOtherHierarchies {
+        mounts: Vec<CString>,
+    },
     /// One of the directories in [`Group::above`].
     MakeParent {
         group: usize,
@@ -284,6 +288,7 @@ pub(crate) enum Op {
     RemoveGroup {
         group: usize,
     },
+    RemoveOtherGroups,
     RemoveState,
 }
 
@@ -430,6 +435,7 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     if relayed {
         add(who, Op::SaveTerminal);
     }
+    let others = limits.iter().any(|op| matches!(op, Op::OpenOtherHierarchies { .. }));
     limits.into_iter().for_each(|op| add(who, op));
     // In our own PID namespace still, where a helper can tell whether its parent lives.
     tree.before_clone.into_iter().for_each(|op| add(who, op));
@@ -545,6 +551,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         add(who, Op::Wait);
     }
     (0..groups.len()).for_each(|group| add(who, Op::RemoveGroup { group }));
+    if others {
+        add(who, Op::RemoveOtherGroups);
+    }
     if state.is_some() && spec.keep.as_ref().is_none_or(|keep| keep.remove) {
         add(who, Op::RemoveState);
     }

@@ -298,6 +298,19 @@ fn write_record(dir: BorrowedFd<'_>, record: &Record) -> Result<(), Errno> {
     file::replace(dir, NEW, RECORD, json::to_string(record).as_bytes())
 }
 
+impl Entry {
+    /// Writes the record anew.
+    pub(crate) fn rewrite(&self) -> Result<(), Errno> {
+        write_record(self.dir.as_fd(), &self.record)
+    }
+
+    pub(crate) fn read_again(&mut self) {
+        if let Some(record) = record(&self.dir) {
+            self.record = record;
+        }
+    }
+}
+
 impl Claim {
     pub(crate) fn write(&self, record: &Record) -> Result<(), Errno> {
         write_record(self.dir.as_fd(), record)

@@ -7,7 +7,7 @@ pub(crate) const VERSION: &str = concat!("nsctl ", env!("CARGO_PKG_VERSION"), " 
 /// The verbs that have a help text.
 pub(super) const VERBS: &[&str] = &[
     "run", "simple", "ps", "image", "check", "create", "start", "stop", "restart", "kill", "wait", "rm", "pause",
-    "unpause", "logs", "inspect", "exec", "events", "cp",
+    "unpause", "logs", "inspect", "exec", "events", "cp", "update",
 ];
 
 pub(crate) fn text(verb: &str) -> &'static str {
@@ -30,6 +30,7 @@ pub(crate) fn text(verb: &str) -> &'static str {
         "logs" => verbs::LOGS,
         "inspect" => verbs::INSPECT,
         "exec" => verbs::EXEC,
+        "update" => super::update::HELP,
         _ => NSCTL,
     }
 }

@@ -15,7 +15,6 @@ pub(crate) mod ps;
 pub(crate) mod run;
 mod start;
 pub(crate) mod table;
-#[allow(dead_code)] // until there is a verb
 pub(crate) mod update;
 
 use crate::error::{Error, Result};

@@ -4,29 +4,61 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FlockOperation};
 use rustix::io::Errno;
 
+use crate::cli;
+use crate::commands::container::{self, Container, REFUSED};
 use crate::commands::machine;
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::linux::cgroup::{self, Hierarchy, Setting, Version};
 use crate::linux::file;
 use crate::plan::settings;
 use crate::spec::{CPU_PERIOD, Limits, UNLIMITED};
 use crate::state::{Cgroup, Record};
 
-/// Sets the limits in the groups of the record. True: the record has changed, and is to be written.
-///
-/// # Errors
-/// Some of the limits may have been set.
-pub(crate) fn set(record: &mut Record, mut limits: Limits) -> Result<bool> {
+pub(crate) fn update(typed: &cli::Update) -> Result<u8> {
+    // Nonsense is refused before anything is changed.
+    Limits::new(&typed.limits)?;
+    let mut code = 0;
+    for word in &typed.containers {
+        let done = container::find(word)
+            .and_then(|mut found| one(&mut found, &typed.limits))
+            .and_then(|()| container::done(word));
+        // Every failure is said, and the others come to their turn.
+        done.unwrap_or_else(|error| {
+            error::report(&error);
+            code = REFUSED;
+        });
+    }
+    Ok(code)
+}
+
+fn one(container: &mut Container, typed: &cli::Limits) -> Result<()> {
+    if !container.entry.alive {
+        return Err(container.refused("does not run").hint("limits are given at its start, by run or create"));
+    }
+    // For two updates at once: each may find that a group is missing.
+    rustix::fs::flock(container.state.fd(), FlockOperation::LockExclusive)
+        .map_err(|errno| Error::os("lock the state directory", errno))?;
+    container.entry.read_again();
+    let record = &mut container.entry.record;
+    let before = record.cgroups.len();
+    let done = Limits::new(typed).and_then(|limits| set(record, limits));
+    let more = record.cgroups.len() > before || done.is_ok();
+    let recorded = if more { container.entry.rewrite() } else { Ok(()) };
+    let _ = rustix::fs::flock(container.state.fd(), FlockOperation::Unlock);
+    recorded.map_err(|errno| Error::os(format!("record the groups of container {}", container.shown()), errno))?;
+    done
+}
+
+/// Sets the limits in the groups of the record, which may become more. After an error, too: some of the limits may have been set.
+pub(crate) fn set(record: &mut Record, mut limits: Limits) -> Result<()> {
     if record.cgroups.is_empty() {
         return Err(Error::new(format!("container {} has no cgroup", record.id)).hint("it was started without one"));
     }
     let hierarchies = cgroup::hierarchies().map_err(|errno| Error::os("read /proc/self/mountinfo", errno))?;
-    let before = record.cgroups.clone();
-    let done = Update { record: &mut *record, hierarchies }.set(&mut limits);
-    done.map(|()| record.cgroups != before)
+    Update { record, hierarchies }.set(&mut limits)
 }
 
 struct Update<'a> {

@@ -8,6 +8,20 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
     let mount = |index: &usize| plan.groups[*index].mount.to_string_lossy();
     let inside = |index: &usize| format!("{}/{}", mount(index), plan.groups[*index].dir.to_string_lossy());
     let (call, why): (String, &str) = match op {
+        Op::OpenOtherHierarchies { mounts } => {
+            let mounts: Vec<String> = mounts.iter().map(|mount| quoted(mount)).collect();
+            (
+                format!("openat(AT_FDCWD, {}, …O_DIRECTORY)", mounts.join(" and ")),
+                "nsctl update may make a group there later, and somebody has to remove it",
+            )
+        }
+        Op::RemoveOtherGroups => (
+            format!(
+                "unlinkat(…, {}, AT_REMOVEDIR) = -1 ENOENT",
+                plan.groups.first().map_or_else(String::new, |group| quoted(&group.dir))
+            ),
+            "in the other hierarchies: there is none, unless nsctl update made it",
+        ),
         Op::MakeParent { group, level } => (
             format!(
                 "mkdirat({}, {}, 0755)",

@@ -210,8 +210,8 @@ pub(crate) fn remove(root: BorrowedFd<'_>, dir: &CStr) -> Result<(), Errno> {
                 }
                 remove_inner(root, dir);
             }
-            // Somebody else removed it: what we wanted.
-            Err(Errno::NOENT) => break Ok(()),
+            // Somebody else removed it, and the one above it: what we wanted.
+            Err(Errno::NOENT) => return Ok(()),
             other => break other,
         }
         pause(wait);

@@ -46,6 +46,12 @@ pub(super) fn plan(spec: &Spec, host: &Host) -> Result<(Vec<Group>, Vec<Op>)> {
     for (group, (index, controllers)) in groups.found.iter().enumerate() {
         made.push(make(group, &host.hierarchies[*index], controllers, &parent, &host.id, &mut ops));
     }
+    if !made.is_empty() {
+        let mounts = groups.others();
+        if !mounts.is_empty() {
+            ops.push(Op::OpenOtherHierarchies { mounts });
+        }
+    }
     ops.extend(files);
     if spec.cgroup.delegate {
         ops.extend(
@@ -101,6 +107,15 @@ impl Groups<'_> {
                 controllers.clone_from(&hierarchy.controllers);
             }
         }
+    }
+
+    /// Where an update may make more.
+    fn others(&self) -> Vec<CString> {
+        let others = self.host.hierarchies.iter().enumerate().filter(|(index, hierarchy)| {
+            let named = hierarchy.controllers.iter().any(|name| name.starts_with("name="));
+            hierarchy.version == Version::V1 && !named && !self.found.iter().any(|(found, _)| found == index)
+        });
+        others.map(|(_, hierarchy)| hierarchy.mount.clone()).collect()
     }
 
     /// Which devices there are: with a root of its own the usual ones and those of `--device`, if there is a group at all; without,
@@ -257,6 +272,8 @@ mod tests {
         let names = |spec: &Spec, hierarchies: Vec<Hierarchy>| {
             let (groups, ops) = plan(spec, &host(hierarchies)).unwrap();
             assert!(!ops.iter().any(|op| matches!(op, Op::Enable { .. })));
+            let others = ops.iter().filter(|op| matches!(op, Op::OpenOtherHierarchies { .. })).count();
+            assert_eq!(others, usize::from(!groups.is_empty()));
             groups.into_iter().map(|group| (group.version, group.names.join(","))).collect::<Vec<_>>()
         };
         let unified = || hierarchy(Version::V2, &["memory"]);

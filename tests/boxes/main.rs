@@ -31,6 +31,7 @@ mod tables;
 #[path = "../../src/image/entries/testing.rs"]
 mod tar;
 mod terminals;
+mod update;
 mod verbs;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -99,6 +100,7 @@ fn matters(group: &str, call: &str) -> bool {
 /// Those that would learn nothing from a mask, or set their own.
 const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("limits", limits::CASES),
+    ("update", update::CASES),
     ("roots", tables::UNMASKED),
     ("roots", kills::ROOTED),
     ("images", oci::CASES),

@@ -1,0 +1,65 @@
+//! `nsctl update`, as typed.
+
+use lexopt::{Arg, Parser};
+
+use super::{Command, Limits, log_format, unexpected, wrong};
+use crate::error::{Error, Result};
+
+#[derive(Default)]
+pub(crate) struct Update {
+    pub(crate) limits: Limits,
+    pub(crate) containers: Vec<String>,
+}
+
+pub(super) fn update(parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
+    let mut update = Update::default();
+    while let Some(arg) = parser.next().map_err(wrong)? {
+        match arg {
+            Arg::Long("help") => return Ok(Command::Help("update")),
+            Arg::Long("log-format") => *log_json = log_format(parser)?,
+            Arg::Value(word) => update.containers.push(word.to_string_lossy().into_owned()),
+            Arg::Short('m') => take("memory", &mut update, parser)?,
+            Arg::Short('c') => take("cpu-shares", &mut update, parser)?,
+            Arg::Long(name) => {
+                let name = name.to_string();
+                take(&name, &mut update, parser)?;
+            }
+            other => return Err(unexpected(other, "update")),
+        }
+    }
+    if update.containers.is_empty() {
+        return Err(Error::new("nsctl update: no container was given").hint("nsctl ps lists them"));
+    }
+    if update.limits.0.is_empty() {
+        return Err(Error::new("nsctl update: no limit was given").hint("see nsctl update --help"));
+    }
+    Ok(Command::Update(Box::new(update)))
+}
+
+fn take(name: &str, update: &mut Update, parser: &mut Parser) -> Result<()> {
+    if update.limits.take(name, parser)? {
+        return Ok(());
+    }
+    let why = match name {
+        "oom-score-adj" | "cgroup-parent" | "cgroup" | "cgroup-delegate" | "device-cgroup-rule" => {
+            "what a container got at its start stays so"
+        }
+        "restart" => "start it anew with another --restart",
+        _ => return Err(unexpected(Arg::Long(name), "update")),
+    };
+    Err(Error::new(format!("nsctl update: --{name} is not supported")).hint(why))
+}
+
+pub(super) const HELP: &str = "\
+nsctl update LIMIT... CONTAINER...
+
+Sets other limits for containers that run, and prints the name of each that has them. The limits are those of nsctl run
+(see nsctl run --help), with the same meaning; what is not given stays as it is. A container that is started again has
+the limits of its first start.
+
+  -m, --memory SIZE, --memory-swap SIZE, --memory-reservation SIZE, --memory-high SIZE, --oom-group[=false]
+  --cpus N, --cpu-quota N, --cpu-period N, --cpu-burst N, -c, --cpu-shares N, --cpu-weight N
+  --cpuset-cpus LIST, --cpuset-mems LIST, --pids-limit N, --blkio-weight N, --io-weight N
+  --device-read-bps DEV:SIZE, --device-write-bps DEV:SIZE, --device-read-iops DEV:N, --device-write-iops DEV:N
+  --hugetlb-limit SIZE:SIZE
+";
