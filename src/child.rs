@@ -303,7 +303,7 @@ impl Child<'_> {
     /// PID 1 stays, and starts the command when it is time.
     fn monitor(&mut self, group: Option<usize>) -> Result<(), Errno> {
         let mut files = self.inherited.files.take().ok_or(Errno::BADF)?;
-        let keep = self.plan.keep.as_ref().ok_or(Errno::INVAL)?;
+        let keep = self.plan.keep.ok_or(Errno::INVAL)?;
         let (starter, left_behind) = (self.inherited.theirs.take(), self.left_behind);
         if let Some(master) = self.terminal.master.take() {
             rustix::fs::fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)?;
@@ -432,7 +432,7 @@ fn link_kind(kind: u32) -> Option<LinkNameSpaceType> {
 /// Closes every descriptor from `first` on but `kept`, which is close-on-exec. To mark the others would be too late: the kernel finds
 /// the program, and its interpreter, before it closes anything, and `/proc/self/fd/N/../..` would lead to the host's files
 /// (CVE-2024-21626). The owners of what is closed never come to use or drop it: this process executes, or exits.
-fn close_from(first: u32, kept: Option<&OwnedFd>) -> Result<(), Errno> {
+pub(crate) fn close_from(first: u32, kept: Option<&OwnedFd>) -> Result<(), Errno> {
     let kept = kept.map_or(first.wrapping_sub(1), |kept| kept.as_raw_fd() as u32);
     let ranges = [(first, kept.wrapping_sub(1)), (first.max(kept.wrapping_add(1)), u32::MAX)];
     let mut closed = Ok(());

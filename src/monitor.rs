@@ -5,6 +5,7 @@
 //! the container, and reached by descriptors. While somebody who is attached does not read, the command's output is not read
 //! either, so that nothing is lost; signals are taken all the same.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -13,6 +14,7 @@ use rustix::io::Errno;
 use rustix::termios::Winsize;
 
 use crate::linux::process::{self, Ended, Process};
+use crate::linux::text::Text;
 use crate::linux::{cgroup, clock, sys};
 use crate::reaper::{self, LeftBehind};
 use crate::spec::{Keep, Restart};
@@ -20,7 +22,7 @@ use crate::state::{self, Cause, Phase, Status};
 
 mod clients;
 mod log;
-use clients::{Clients, Request};
+use clients::{CAME, Clients, Request, packet};
 pub(crate) use clients::{SIGNAL, START};
 use log::Log;
 pub(crate) use log::make as make_log;
@@ -53,8 +55,8 @@ type Spawn<'a> = &'a mut dyn FnMut(Option<OwnedFd>) -> Result<Process, Errno>;
 struct Monitor<'a> {
     files: &'a Files,
     input: Option<OwnedFd>,
-    left_behind: &'a LeftBehind,
-    keep: &'a Keep,
+    outside: &'a Outside<'a>,
+    keep: Keep,
     spawn: Spawn<'a>,
     signals: OwnedFd,
     command: Option<Process>,
@@ -68,21 +70,72 @@ struct Monitor<'a> {
     tries: u32,
 }
 
+/// What is outside of the container, without anything on the heap.
+struct Outside<'a> {
+    state: Option<BorrowedFd<'a>>,
+    id: Text<64>,
+    link: Option<Text<160>>,
+    roots: [Option<BorrowedFd<'a>>; HIERARCHIES],
+    group: Text<1024>,
+}
+
+/// As many as v1 has.
+const HIERARCHIES: usize = 16;
+
+impl<'a> Outside<'a> {
+    /// ENAMETOOLONG: a name is longer than it can be.
+    fn new(left_behind: &'a LeftBehind) -> Result<Self, Errno> {
+        let mut roots = [None; HIERARCHIES];
+        for (place, root) in roots.iter_mut().zip(&left_behind.roots) {
+            *place = Some(root.as_fd());
+        }
+        Ok(Self {
+            state: left_behind.state.as_ref().map(|state| state.fd()),
+            id: text(&left_behind.id)?,
+            link: left_behind.link.as_deref().map(text).transpose()?,
+            roots,
+            group: text(&left_behind.group)?,
+        })
+    }
+}
+
+fn text<const N: usize>(of: &CStr) -> Result<Text<N>, Errno> {
+    let mut text = Text::new();
+    text.push(of.to_bytes())?;
+    Ok(text)
+}
+
 /// `starter` hears why the command could not be executed, or that it waits for its start.
 pub(crate) fn run(
     files: &mut Files,
     left_behind: &LeftBehind,
-    keep: &Keep,
+    keep: Keep,
     starter: Option<OwnedFd>,
     spawn: Spawn<'_>,
 ) -> ! {
-    let Ok(signals) = sys::signal_fd() else { sys::exit(crate::error::FAILED) };
+    let (Ok(signals), Ok(outside)) = (sys::signal_fd(), Outside::new(left_behind)) else {
+        sys::exit(crate::error::FAILED)
+    };
+    // What making the container took of it, and this does not.
+    sys::forget_unused_stack();
+    serve(files, &outside, keep, signals, starter, spawn)
+}
+
+#[inline(never)]
+fn serve(
+    files: &mut Files,
+    outside: &Outside<'_>,
+    keep: Keep,
+    signals: OwnedFd,
+    starter: Option<OwnedFd>,
+    spawn: Spawn<'_>,
+) -> ! {
     let (input, log) = (files.streams[0].take(), files.log.take());
     let files = &*files;
     let mut monitor = Monitor {
         files,
         input,
-        left_behind,
+        outside,
         keep,
         spawn,
         signals,
@@ -124,6 +177,10 @@ impl Monitor<'_> {
         match (self.spawn)(tell) {
             Ok(command) => self.command = Some(command),
             Err(_) => self.finish(Ended::Exited(crate::error::FAILED), Cause::NotStarted),
+        }
+        if self.keep.restart == Restart::No {
+            // The plan was for the command, which runs; and nothing else of ours is on the heap.
+            sys::forget_heap();
         }
         self.began = now();
         self.status.phase = Phase::Running;
@@ -228,8 +285,8 @@ impl Monitor<'_> {
             return false;
         }
         let Some(stream) = &self.files.streams[number] else { return false };
-        let mut bytes = [0u8; CHUNK];
-        match rustix::io::read(stream, &mut bytes[..]) {
+        let mut bytes = packet(&CAME);
+        match rustix::io::read(stream, &mut bytes[..CHUNK]) {
             Ok(length) if length > 0 => {
                 self.log.write(number, &bytes[..length]);
                 self.clients.output(number, &bytes[..length]);
@@ -279,7 +336,8 @@ impl Monitor<'_> {
     }
 
     fn out_of_memory(&self) -> bool {
-        self.left_behind.roots.iter().any(|root| cgroup::killed_for_memory(root.as_fd(), &self.left_behind.group))
+        let group = self.outside.group.as_c_str();
+        self.outside.roots.iter().flatten().any(|root| cgroup::killed_for_memory(*root, group))
     }
 
     fn finish(&mut self, how: Ended, cause: Cause) -> ! {
@@ -292,15 +350,16 @@ impl Monitor<'_> {
     }
 
     fn leave(&mut self, code: u8) -> ! {
-        for root in &self.left_behind.roots {
-            let _ = cgroup::remove(root.as_fd(), &self.left_behind.group);
+        for root in self.outside.roots.iter().flatten() {
+            let _ = cgroup::remove(*root, self.outside.group.as_c_str());
         }
         self.write_status();
         self.clients.end(code);
         if self.keep.remove
-            && let Some(state) = &self.left_behind.state
+            && let Some(state) = self.outside.state
         {
-            state::remove(state.fd(), &self.left_behind.id, self.left_behind.link.as_deref());
+            let link = self.outside.link.as_ref().map(Text::as_c_str);
+            state::remove(state, self.outside.id.as_c_str(), link);
         }
         sys::exit(code)
     }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 
+use crate::child::close_from;
 use crate::cli;
 use crate::commands::{machine, print};
 use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result};
@@ -24,6 +25,9 @@ use crate::supervise;
 
 pub(crate) fn run(typed: Box<cli::Run>) -> Result<u8> {
     let (explain, verbose) = (typed.explain, typed.verbose);
+    if typed.detach || typed.create {
+        close_callers(&typed);
+    }
     let (plan, state, lease) = prepare(typed)?;
     if plan.keep.is_some() && !explain {
         return detached(&plan, verbose, state, lease);
@@ -37,6 +41,13 @@ pub(crate) fn run(typed: Box<cli::Run>) -> Result<u8> {
     // The process ends now, and with it all its memory.
     std::mem::forget(plan);
     code
+}
+
+/// Before anything is opened: what the caller has open would stay open in nsctl inside for as long as the container lives, and who
+/// waits for the end of a pipe would wait for that. A number that is none is refused later.
+fn close_callers(typed: &cli::Run) {
+    let handed_on = typed.preserve_fds.as_deref().and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+    let _ = close_from(3 + handed_on.min(1024), None);
 }
 
 /// `run --detach` and `create`: prints the id when the command runs, or waits for its start.

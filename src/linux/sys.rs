@@ -64,6 +64,15 @@ mod arena {
     #[global_allocator]
     static HEAP: Arena = Arena { bytes: UnsafeCell::new([0; ARENA]), used: AtomicUsize::new(0) };
 
+    /// Gives the pages of the arena back to the kernel.
+    pub(crate) fn forget_heap() {
+        let page = super::page();
+        let start = (HEAP.bytes.get() as usize).next_multiple_of(page);
+        let length = (HEAP.bytes.get() as usize + ARENA - start) / page * page;
+        // SAFETY: whole pages of the arena; by the contract of the function outside, nothing that is in them is used any more.
+        unsafe { libc::madvise(start as *mut _, length, libc::MADV_DONTNEED) };
+    }
+
     impl Arena {
         /// Where the block begins in the arena, if it is one of its blocks.
         fn offset(&self, block: *mut u8) -> Option<usize> {
@@ -119,6 +128,29 @@ mod arena {
             }
         }
     }
+}
+
+fn page() -> usize {
+    // SAFETY: it only answers.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// For a process that uses nothing any more that was allocated before: the memory of that goes back to the kernel.
+pub(crate) fn forget_heap() {
+    #[cfg(not(test))]
+    arena::forget_heap();
+}
+
+/// The memory of the stack that was used once, and is not now, goes back to the kernel.
+#[inline(never)]
+pub(crate) fn forget_unused_stack() {
+    const MOST: usize = 256 << 10;
+    let page = page();
+    let here = (&raw const page) as usize;
+    // What is left alone is this function's, the call's, and what the kernel writes below for a signal.
+    let end = here / page * page - page;
+    // SAFETY: below the stack pointer nothing is in use. ENOMEM: the stack was never so large; what there is of it is given back.
+    unsafe { libc::madvise((end - MOST / page * page) as *mut _, MOST / page * page, libc::MADV_DONTNEED) };
 }
 
 fn check(returned: c_long) -> Result<usize, Errno> {

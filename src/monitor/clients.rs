@@ -2,6 +2,7 @@
 //! its first byte says what it is.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -35,6 +36,18 @@ pub(super) enum Request {
     Size([u16; 2]),
 }
 
+pub(super) type Packet = [u8; CHUNK + 1];
+
+/// Not on the stack: what is not written to takes no memory there, but a large frame is touched as a whole.
+static OUTPUT_PACKET: Mutex<Packet> = Mutex::new([0; CHUNK + 1]);
+static INPUT_PACKET: Mutex<Packet> = Mutex::new([0; CHUNK + 1]);
+pub(super) static CAME: Mutex<Packet> = Mutex::new([0; CHUNK + 1]);
+
+/// There is one thread, and each is taken once.
+pub(super) fn packet(of: &'static Mutex<Packet>) -> MutexGuard<'static, Packet> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Client {
     socket: OwnedFd,
     attached: bool,
@@ -45,16 +58,22 @@ struct Client {
 pub(super) struct Clients {
     places: [Option<Client>; MOST],
     /// The last output, as the packet that it is, and its length.
-    output: [u8; CHUNK + 1],
+    output: MutexGuard<'static, Packet>,
     length: usize,
     /// Input that the command has not taken yet.
-    input: [u8; CHUNK + 1],
+    input: MutexGuard<'static, Packet>,
     waits: std::ops::Range<usize>,
 }
 
 impl Clients {
     pub(super) fn new() -> Self {
-        Self { places: [const { None }; MOST], output: [0; CHUNK + 1], length: 0, input: [0; CHUNK + 1], waits: 0..0 }
+        Self {
+            places: [const { None }; MOST],
+            output: packet(&OUTPUT_PACKET),
+            length: 0,
+            input: packet(&INPUT_PACKET),
+            waits: 0..0,
+        }
     }
 
     /// Somebody has not taken the last output.
@@ -99,8 +118,8 @@ impl Clients {
             while let Some(client) = &self.places[number]
                 && self.listens_to(client)
             {
-                let mut bytes = [0u8; CHUNK + 1];
-                let (length, fd) = match socket::receive(&client.socket, &mut bytes, RecvFlags::DONTWAIT) {
+                let mut bytes = packet(&CAME);
+                let (length, fd) = match socket::receive(&client.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
                     Ok((length, fd)) if length > 0 => (length, fd),
                     Err(Errno::AGAIN | Errno::INTR) => break,
                     _ => {
@@ -145,6 +164,9 @@ impl Clients {
     }
 
     pub(super) fn output(&mut self, stream: usize, bytes: &[u8]) {
+        if !self.places.iter().flatten().any(|client| client.attached) {
+            return;
+        }
         self.output[0] = if stream == 1 { OUTPUT } else { ERRORS };
         self.output[1..=bytes.len()].copy_from_slice(bytes);
         self.length = 1 + bytes.len();

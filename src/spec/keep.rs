@@ -4,7 +4,7 @@ use super::limits;
 use crate::cli;
 use crate::error::{Error, Result};
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Keep {
     /// Everything but the command's start: `start` does that.
     pub(crate) wait_for_start: bool,
