@@ -11,14 +11,12 @@ use rustix::mount::MountFlags;
 use super::mount::{self, FileSystem};
 use super::{file, mounts};
 
-#[allow(dead_code)] // until the verbs that need it are there: pause, kill, stats, top
 mod control;
 mod setting;
-#[allow(dead_code)] // likewise
 mod usage;
 pub(crate) use control::{Group, Groups};
 pub(crate) use setting::{Setting, controller_needs};
-#[allow(unused_imports)] // likewise
+#[allow(unused_imports)] // until nsctl stats
 pub(crate) use usage::{Memory, Usage, killed_for_memory, memory};
 
 /// The group above all containers' groups.
@@ -205,8 +203,7 @@ pub(crate) fn remove(root: BorrowedFd<'_>, dir: &CStr) -> Result<(), Errno> {
         match rustix::fs::unlinkat(root, dir, AtFlags::REMOVEDIR) {
             Err(Errno::BUSY) if wait < 1_000_000_000 => {
                 if let Ok(group) = file::open_dir(root, dir) {
-                    // cgroup.kill, Linux 5.14. Before that, and on v1, a PID namespace ended them already.
-                    let _ = file::write(&group, c"cgroup.kill", b"1");
+                    control::end(group.as_fd());
                 }
                 remove_inner(root, dir);
             }

@@ -13,6 +13,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("what_a_container_had_not_is_made", made),
     ("a_part_leaves_the_rest_as_it_is", parts),
     ("nothing_is_changed_by_nonsense", refused),
+    ("one_that_lives_on_has_a_group_and_gets_more", kept),
+    ("one_without_a_group_stays_without", none),
+    ("one_that_was_killed_for_memory_says_so", killed),
+    ("a_command_goes_where_the_delegated_ones_are", delegated),
 ];
 
 fn unified() -> bool {
@@ -134,4 +138,73 @@ fn refused() -> Result<(), Failed> {
     )?;
     let there = sleeper.file("memory/memory.limit_in_bytes", "memory.max");
     must(there == "67108864", &format!("as before, not {there}"), &outcome)
+}
+
+/// A name of a detached container, and its removal.
+struct Detached(String);
+
+impl Detached {
+    fn new(name: &str, args: &[&str]) -> (Self, Outcome) {
+        let name = format!("update-{name}-{}", std::process::id());
+        let outcome = nsctl(&[&["run", "-d", "--name", &name], args].concat());
+        (Self(name), outcome)
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        nsctl(&["rm", "-f", &self.0]);
+    }
+}
+
+fn kept() -> Result<(), Failed> {
+    for options in [&[][..], &["--rm"]] {
+        let (container, started) = Detached::new("kept", &[options, &["sh", "-c", "sleep 60 & wait"]].concat());
+        let id = started.out.trim();
+        let sleeper = Sleeper { running: None, name: container.0.clone(), id: id.into() };
+        let frozen = nsctl(&["pause", &container.0]);
+        must(started.code == 0 && frozen.code == 0, "it has a group that can be frozen", &frozen)?;
+        let thawed = nsctl(&["unpause", &container.0]);
+        must(thawed.code == 0, "and thawed", &thawed)?;
+        let outcome = sleeper.update(&["-m", "64m", "--pids-limit", "30"]);
+        sleeper.must_have("memory/memory.limit_in_bytes", "memory.max", ["67108864"; 2], &outcome)?;
+        // What comes later goes there, too.
+        let file = crate::cases::limit_file("pids/cgroup.procs", "cgroup.procs");
+        let own = Path::new("/sys/fs/cgroup").join(if unified() { "" } else { "pids" }).join("nsctl").join(id);
+        let outcome = nsctl(&["exec", &container.0, "sh", "-c", "sleep 0.1; true"]);
+        must(outcome.code == 0, &file, &outcome)?;
+        let inside = nsctl(&["exec", &container.0, "sh", "-c", "cat /proc/self/cgroup"]);
+        let seen = fs::read_to_string(own.join("cgroup.procs"))?;
+        must(seen.lines().count() == 2 && inside.code == 0, &format!("the shell and sleep: {seen}"), &inside)?;
+    }
+    Ok(())
+}
+
+fn none() -> Result<(), Failed> {
+    let (container, started) = Detached::new("none", &["--cgroup", "none", "sleep", "60"]);
+    let outcome = nsctl(&["pause", &container.0]);
+    must(started.code == 0 && outcome.err.contains("it has no cgroup that can be frozen"), "pause", &outcome)?;
+    let outcome = nsctl(&["update", "-m", "64m", &container.0]);
+    must(outcome.code == 1 && outcome.err.contains("has no cgroup (it was started without one)"), "update", &outcome)
+}
+
+fn killed() -> Result<(), Failed> {
+    let (container, started) =
+        Detached::new("oom", &["-m", "32m", "--", &crate::nsctl::own(), "probe", "hog", "200"]);
+    let outcome = nsctl(&["wait", &container.0]);
+    must(started.code == 0 && outcome.out == "137\n", "137", &outcome)?;
+    let outcome = nsctl(&["inspect", &container.0]);
+    must(outcome.out.contains("\"oom_killed\":true"), "by the memory limit", &outcome)?;
+    let outcome = nsctl(&["update", "-m", "64m", &container.0]);
+    must(outcome.code == 1 && outcome.err.contains("does not run"), "and has no limits any more", &outcome)
+}
+
+fn delegated() -> Result<(), Failed> {
+    if !unified() {
+        return Ok(());
+    }
+    let script = "echo +pids > /sys/fs/cgroup/cgroup.subtree_control; sleep 60 & wait";
+    let (container, started) = Detached::new("delegated", &["--cgroup-delegate", "sh", "-c", script]);
+    let outcome = nsctl(&["exec", &container.0, "sh", "-c", "echo ran; wc -l < /sys/fs/cgroup/payload/cgroup.procs"]);
+    must(started.code == 0 && outcome.out.starts_with("ran\n"), "a group with controllers takes no process", &outcome)
 }

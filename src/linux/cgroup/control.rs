@@ -124,30 +124,47 @@ impl Groups {
         }
         Ok(Vec::new())
     }
+}
 
-    /// SIGKILL to every process in the groups. That they are gone is for the caller to wait for. cgroup.kill (Linux 5.14) takes
-    /// all at once; without it, those that fork must stand still meanwhile.
-    pub(crate) fn kill(&self) -> Result<(), Errno> {
-        for group in self.0.iter().filter(|group| group.version == Version::V2) {
-            if file::write(&group.fd, c"cgroup.kill", b"1").is_ok() {
-                return Ok(());
+/// SIGKILL to every process in the group and below it; that they are gone is for the caller to wait for. cgroup.kill (Linux 5.14) takes
+/// all at once. Without it each gets its own, where that is possible while they stand still and cannot fork; the caller tries again.
+/// Does not allocate.
+pub(super) fn end(group: BorrowedFd<'_>) {
+    if file::write(group, c"cgroup.kill", b"1").is_ok() {
+        return;
+    }
+    let frozen = file::write(group, c"cgroup.freeze", b"1").is_ok();
+    end_each(group, DEPTH / 4);
+    if frozen {
+        let _ = file::write(group, c"cgroup.freeze", b"0");
+    }
+}
+
+fn end_each(group: BorrowedFd<'_>, depth: u8) {
+    let Ok(procs) = file::open(group, c"cgroup.procs") else { return };
+    let mut bytes = [0u8; 512];
+    let mut pid = 0i32;
+    while let Ok(length @ 1..) = rustix::io::read(&procs, &mut bytes[..]) {
+        for byte in &bytes[..length] {
+            match byte {
+                b'0'..=b'9' => pid = pid.wrapping_mul(10).wrapping_add(i32::from(byte - b'0')),
+                // 0: a process of another PID namespace than ours.
+                _ if pid > 0 => {
+                    let _ = sys::kill(std::mem::take(&mut pid), libc::SIGKILL);
+                }
+                _ => {}
             }
         }
-        let frozen = self.freezer().filter(|group| group.ask_to_freeze(true).is_ok());
-        let mut killed = Ok(());
-        // Without a freezer, until nothing new comes: a few rounds are enough for what does not fork faster than we kill.
-        for _ in 0..if frozen.is_some() { 1 } else { 16 } {
-            match self.pids() {
-                Ok(pids) if pids.is_empty() => break,
-                Ok(pids) => pids.into_iter().for_each(|pid| _ = sys::kill(pid, libc::SIGKILL)),
-                Err(errno) => killed = Err(errno),
-            }
+    }
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 512];
+    let mut entries = RawDir::new(group, &mut buffer);
+    while let Some(Ok(entry)) = entries.next() {
+        if is_child(&entry)
+            && depth > 0
+            && let Ok(child) = file::open_dir(group, entry.file_name())
+        {
+            end_each(child.as_fd(), depth - 1);
         }
-        // A frozen process dies when it is thawed; on v2 also before.
-        if let Some(group) = frozen {
-            let _ = group.ask_to_freeze(false);
-        }
-        killed
     }
 }
 
