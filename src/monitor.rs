@@ -5,27 +5,30 @@
 //! the container, and reached by descriptors. While somebody who is attached does not read, the command's output is not read
 //! either, so that nothing is lost; signals are taken all the same.
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFlags, Timespec};
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
 use rustix::termios::Winsize;
 
 use crate::linux::process::{self, Ended, Process};
-use crate::linux::text::Text;
-use crate::linux::{cgroup, clock, sys};
+use crate::linux::{clock, sys};
 use crate::reaper::{self, LeftBehind};
 use crate::spec::{Keep, Restart};
+use crate::state::events::Value;
 use crate::state::{self, Cause, Phase, Status};
 
 mod clients;
 mod log;
+mod outside;
+mod polled;
 use clients::{CAME, Clients, Request, packet};
 pub(crate) use clients::{SIGNAL, START};
 use log::Log;
 pub(crate) use log::make as make_log;
+use outside::Outside;
+use polled::Polled;
 
 /// What the starter made for it, all close-on-exec.
 pub(crate) struct Files {
@@ -68,41 +71,6 @@ struct Monitor<'a> {
     wait: u64,
     began: u64,
     tries: u32,
-}
-
-/// What is outside of the container, without anything on the heap.
-struct Outside<'a> {
-    state: Option<BorrowedFd<'a>>,
-    id: Text<64>,
-    link: Option<Text<160>>,
-    roots: [Option<BorrowedFd<'a>>; HIERARCHIES],
-    group: Text<1024>,
-}
-
-/// As many as v1 has.
-const HIERARCHIES: usize = 16;
-
-impl<'a> Outside<'a> {
-    /// ENAMETOOLONG: a name is longer than it can be.
-    fn new(left_behind: &'a LeftBehind) -> Result<Self, Errno> {
-        let mut roots = [None; HIERARCHIES];
-        for (place, root) in roots.iter_mut().zip(&left_behind.roots) {
-            *place = Some(root.as_fd());
-        }
-        Ok(Self {
-            state: left_behind.state.as_ref().map(|state| state.fd()),
-            id: text(&left_behind.id)?,
-            link: left_behind.link.as_deref().map(text).transpose()?,
-            roots,
-            group: text(&left_behind.group)?,
-        })
-    }
-}
-
-fn text<const N: usize>(of: &CStr) -> Result<Text<N>, Errno> {
-    let mut text = Text::new();
-    text.push(of.to_bytes())?;
-    Ok(text)
 }
 
 /// `starter` hears why the command could not be executed, or that it waits for its start.
@@ -186,6 +154,11 @@ impl Monitor<'_> {
         self.status.phase = Phase::Running;
         self.status.started = clock::epoch_seconds();
         self.write_status();
+        self.note("start", &[]);
+    }
+
+    fn note(&self, event: &str, attributes: &[(&str, Value<'_>)]) {
+        self.outside.note(event, attributes);
     }
 
     /// What cannot be written is lost, and no reason to stop: the container matters more.
@@ -303,7 +276,7 @@ impl Monitor<'_> {
         let _ = sys::kill(-1, libc::SIGKILL);
         process::reap_all();
         self.take_output();
-        let cause = if self.out_of_memory() { Cause::OutOfMemory } else { Cause::None };
+        let cause = if self.outside.out_of_memory() { Cause::OutOfMemory } else { Cause::None };
         if !self.goes_on(how) {
             self.finish(how, cause);
         }
@@ -313,6 +286,7 @@ impl Monitor<'_> {
         self.tries = if how == Ended::Exited(0) { 0 } else { self.tries + 1 };
         self.status.restarts += 1;
         self.set_end(Phase::Restarting, how, cause);
+        self.note("restart", &[]);
         self.again_at = Some(now() + self.wait);
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
     }
@@ -333,11 +307,10 @@ impl Monitor<'_> {
         self.status.cause = cause;
         self.status.finished = clock::epoch_seconds();
         self.write_status();
-    }
-
-    fn out_of_memory(&self) -> bool {
-        let group = self.outside.group.as_c_str();
-        self.outside.roots.iter().flatten().any(|root| cgroup::killed_for_memory(*root, group))
+        if cause == Cause::OutOfMemory {
+            self.note("oom", &[]);
+        }
+        self.note("die", &[("exitCode", Value::Number(self.status.code.into()))]);
     }
 
     fn finish(&mut self, how: Ended, cause: Cause) -> ! {
@@ -350,40 +323,12 @@ impl Monitor<'_> {
     }
 
     fn leave(&mut self, code: u8) -> ! {
-        for root in self.outside.roots.iter().flatten() {
-            let _ = cgroup::remove(*root, self.outside.group.as_c_str());
-        }
+        self.outside.remove_groups();
         self.write_status();
         self.clients.end(code);
-        if self.keep.remove
-            && let Some(state) = self.outside.state
-        {
-            let link = self.outside.link.as_ref().map(Text::as_c_str);
-            state::remove(state, self.outside.id.as_c_str(), link);
+        if self.keep.remove {
+            self.outside.remove();
         }
         sys::exit(code)
-    }
-}
-
-/// What is waited for: the signals, the socket, two outputs, the clients and the command's input.
-struct Polled<'a> {
-    fds: [PollFd<'a>; 5 + clients::MOST],
-    count: usize,
-}
-
-impl<'a> Polled<'a> {
-    fn new(first: BorrowedFd<'a>) -> Self {
-        Self { fds: std::array::from_fn(|_| PollFd::from_borrowed_fd(first, PollFlags::IN)), count: 1 }
-    }
-
-    fn add(&mut self, fd: BorrowedFd<'a>, events: PollFlags) {
-        if let Some(place) = self.fds.get_mut(self.count) {
-            *place = PollFd::from_borrowed_fd(fd, events);
-            self.count += 1;
-        }
-    }
-
-    fn all(&mut self) -> &mut [PollFd<'a>] {
-        &mut self.fds[..self.count]
     }
 }

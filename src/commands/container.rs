@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -20,7 +21,7 @@ pub(crate) const REFUSED: u8 = 1;
 
 pub(crate) struct Container {
     pub(crate) place: CString,
-    pub(crate) state: State,
+    pub(crate) state: Rc<State>,
     pub(crate) entry: Entry,
 }
 
@@ -33,10 +34,12 @@ pub(crate) fn all() -> Result<Vec<Container>> {
         let entries = state
             .all()
             .map_err(|errno| Error::os(format!("list the state directory {}", place.to_string_lossy()), errno))?;
-        for entry in entries {
-            let Ok(state) = State::open(&place) else { continue };
-            found.push(Container { place: place.clone(), state, entry });
-        }
+        let state = Rc::new(state);
+        found.extend(entries.into_iter().map(|entry| Container {
+            place: place.clone(),
+            state: state.clone(),
+            entry,
+        }));
     }
     Ok(found)
 }
@@ -47,7 +50,7 @@ pub(crate) fn find(word: &str) -> Result<Container> {
         let Ok(state) = State::open(&place) else { continue };
         let id = state.id_of(word).or_else(|| CString::new(word).ok().filter(|_| is_id(word)));
         if let Some(entry) = id.and_then(|id| state.entry(&id)) {
-            return Ok(Container { place, state, entry });
+            return Ok(Container { place, state: Rc::new(state), entry });
         }
     }
     let mut fits: Vec<Container> = Vec::new();
@@ -68,25 +71,32 @@ fn is_id(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// The containers that were named, each with its name, or why there is none.
+pub(crate) fn named(typed: &cli::Verb) -> Result<Vec<(String, Result<Container>)>> {
+    if typed.all {
+        let with_id = |container: Container| (container.record().id.clone(), Ok(container));
+        return Ok(all()?.into_iter().map(with_id).collect());
+    }
+    Ok(typed.containers.iter().map(|word| (word.clone(), find(word))).collect())
+}
+
 /// Does something with each of the containers that were named. What fails is said, and the others come to their turn.
 pub(crate) fn each(typed: &cli::Verb, act: impl Fn(&Container, &str) -> Result<()>) -> Result<u8> {
+    Ok(each_of(named(typed)?, act))
+}
+
+pub(crate) fn each_of(
+    containers: Vec<(String, Result<Container>)>,
+    act: impl Fn(&Container, &str) -> Result<()>,
+) -> u8 {
     let mut code = 0;
-    let mut one = |word: &str, found: Result<Container>| {
-        let done = found.and_then(|container| act(&container, word));
-        done.unwrap_or_else(|error| {
+    for (word, found) in containers {
+        if let Err(error) = found.and_then(|container| act(&container, &word)) {
             error::report(&error);
             code = REFUSED;
-        });
-    };
-    if typed.all {
-        for container in all()? {
-            let id = container.record().id.clone();
-            one(&id, Ok(container));
         }
-    } else {
-        typed.containers.iter().for_each(|word| one(word, find(word)));
     }
-    Ok(code)
+    code
 }
 
 /// What docker prints of one that something was done with: as it was named.
@@ -171,8 +181,7 @@ impl Container {
     /// The same container as it is now. None: nothing is left of it.
     pub(crate) fn again(&self) -> Option<Self> {
         let id = CString::new(self.record().id.as_str()).ok()?;
-        let state = State::open(&self.place).ok()?;
-        let entry = state.entry(&id)?;
-        Some(Self { place: self.place.clone(), state, entry })
+        let entry = self.state.entry(&id)?;
+        Some(Self { place: self.place.clone(), state: self.state.clone(), entry })
     }
 }

@@ -3,7 +3,7 @@
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::container::{Container, REFUSED, done, each};
+use super::container::{self, Container, REFUSED, done, each, each_of};
 use super::{print, start};
 use crate::cli;
 use crate::error::{Error, Result};
@@ -63,34 +63,56 @@ fn signal(typed: &cli::Verb) -> Result<Option<i32>> {
     typed.signal.as_ref().map(known).transpose()
 }
 
+/// All are asked to end before the first is waited for.
 fn stop(typed: &cli::Verb) -> Result<u8> {
     let (seconds, signal) = limits(typed)?;
-    each(typed, |container, word| {
-        end(container, seconds, signal)?;
+    let containers = container::named(typed)?;
+    let asked: Vec<_> = containers
+        .into_iter()
+        .map(|(word, found)| (word, found.and_then(|container| ask_to_end(&container, signal).map(|()| container))))
+        .collect();
+    Ok(each_of(asked, |container, word| {
+        await_end(container, seconds)?;
         done(word)
-    })
+    }))
 }
 
 /// Its signal, some time, SIGKILL. One that has ended stays as it is.
 fn end(container: &Container, seconds: Option<u64>, signal: Option<i32>) -> Result<()> {
+    ask_to_end(container, signal)?;
+    await_end(container, seconds)
+}
+
+fn ask_to_end(container: &Container, signal: Option<i32>) -> Result<()> {
+    let phase = container.phase();
+    if phase == Phase::Exited {
+        return Ok(());
+    }
+    not_again(container)?;
+    if phase == Phase::Created {
+        // There is no command yet.
+        return container.process().map_or(Ok(()), |process| {
+            let _ = process.kill(libc::SIGKILL);
+            Ok(())
+        });
+    }
+    let signal = signal.or(container.record().stop_signal).unwrap_or(libc::SIGTERM);
+    // If it cannot be sent, the container has just ended, or SIGKILL comes in the end.
+    let _ = container.signal(signal);
+    // What stands still takes no signal.
+    thaw(container);
+    Ok(())
+}
+
+fn await_end(container: &Container, seconds: Option<u64>) -> Result<()> {
     if container.phase() == Phase::Exited {
         return Ok(());
     }
-    let record = container.record();
     let Ok(process) = container.process() else { return Ok(()) };
-    not_again(container)?;
-    let signal = signal.or(record.stop_signal).unwrap_or(libc::SIGTERM);
-    let seconds = seconds.or(record.stop_timeout).unwrap_or(STOP_SECONDS);
-    if container.phase() == Phase::Created {
-        let _ = process.kill(libc::SIGKILL);
-    } else if container.signal(signal).is_ok() {
-        // What stands still takes no signal.
+    let seconds = seconds.or(container.record().stop_timeout).unwrap_or(STOP_SECONDS);
+    if !process.wait(seconds.checked_mul(1000)) {
+        let _ = container.signal(libc::SIGKILL);
         thaw(container);
-        let time = seconds.checked_mul(1000).filter(|_| seconds != u64::MAX);
-        if !process.wait(time) {
-            let _ = container.signal(libc::SIGKILL);
-            thaw(container);
-        }
     }
     if !process.wait(Some(KILL_MILLISECONDS)) {
         // nsctl inside does not answer: with it all others end.
@@ -157,16 +179,32 @@ fn wait(container: &Container) -> Result<()> {
 }
 
 fn rm(typed: &cli::Verb) -> Result<u8> {
-    let mut code = each(typed, |container, word| {
+    let containers = container::named(typed)?;
+    if typed.force {
+        // All of them before the first is waited for.
+        containers.iter().filter_map(|(_, found)| found.as_ref().ok()).for_each(kill_all_of);
+    }
+    let mut code = each_of(containers, |container, word| {
         remove(container, typed.force)?;
         done(word)
-    })?;
+    });
     // docker's rm -f of what is not there is content.
     if typed.force && !typed.all && code != 0 {
-        let there = typed.containers.iter().any(|word| super::container::find(word).is_ok());
+        let there = typed.containers.iter().any(|word| container::find(word).is_ok());
         code = if there { code } else { 0 };
     }
     Ok(code)
+}
+
+/// With its PID 1 all others end.
+fn kill_all_of(container: &Container) {
+    if container.entry.alive
+        && not_again(container).is_ok()
+        && let Ok(process) = container.process()
+    {
+        let _ = process.kill(libc::SIGKILL);
+        thaw(container);
+    }
 }
 
 /// Ends it, if it may, and removes all of it.
@@ -175,13 +213,11 @@ pub(crate) fn remove(container: &Container, force: bool) -> Result<()> {
         if !force && container.phase() != Phase::Created {
             return Err(container.refused("runs").hint("stop it first, or rm --force"));
         }
-        if let Ok(process) = container.process() {
-            not_again(container)?;
-            let _ = process.kill(libc::SIGKILL);
-            thaw(container);
-            if !process.wait(Some(KILL_MILLISECONDS)) {
-                return Err(container.refused("does not end, not even by SIGKILL").hint("it is stuck in the kernel"));
-            }
+        kill_all_of(container);
+        if let Ok(process) = container.process()
+            && !process.wait(Some(KILL_MILLISECONDS))
+        {
+            return Err(container.refused("does not end, not even by SIGKILL").hint("it is stuck in the kernel"));
         }
     }
     if !container.record().kept {
