@@ -14,6 +14,7 @@ mod image;
 mod limits;
 mod listing;
 mod run;
+mod watch;
 pub(crate) use copy::Copy;
 mod update;
 pub(crate) use events::Events;
@@ -24,6 +25,7 @@ pub(crate) use limits::{Cgroup, Limits};
 pub(crate) use listing::Listing;
 pub(crate) use update::Update;
 pub(crate) use verbs::{Exec, Verb, no_container};
+pub(crate) use watch::{Stats, Top};
 
 /// Options before the verb, and the verb.
 pub(crate) struct Invocation {
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Events(Events),
     Copy(Copy),
     Update(Box<Update>),
+    Top(Top),
+    Stats(Stats),
 }
 
 /// `nsctl run`, as typed.
@@ -163,6 +167,8 @@ fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Com
         Some("events") => events::events(parser),
         Some("cp") => copy::copy(parser),
         Some("update") => update::update(parser, log_json),
+        Some("top") => watch::top(parser),
+        Some("stats") => watch::stats(parser),
         Some("version") => Ok(Command::Version),
         Some("help") => match parser.next().map_err(wrong)? {
             None => Ok(Command::Help("nsctl")),

@@ -7,7 +7,7 @@ pub(crate) const VERSION: &str = concat!("nsctl ", env!("CARGO_PKG_VERSION"), " 
 /// The verbs that have a help text.
 pub(super) const VERBS: &[&str] = &[
     "run", "simple", "ps", "image", "check", "create", "start", "stop", "restart", "kill", "wait", "rm", "pause",
-    "unpause", "logs", "inspect", "exec", "events", "cp", "update",
+    "unpause", "logs", "inspect", "exec", "events", "cp", "update", "top", "stats",
 ];
 
 pub(crate) fn text(verb: &str) -> &'static str {
@@ -31,6 +31,8 @@ pub(crate) fn text(verb: &str) -> &'static str {
         "inspect" => verbs::INSPECT,
         "exec" => verbs::EXEC,
         "update" => super::update::HELP,
+        "top" => TOP,
+        "stats" => STATS,
         _ => NSCTL,
     }
 }
@@ -45,6 +47,8 @@ nsctl runs a command in its own Linux namespaces and cgroups. One static binary,
   nsctl create|start|stop|restart CONTAINER   (create: the options of run) the life of detached ones
   nsctl kill|pause|unpause|wait|rm CONTAINER  signals, standing still, the end
   nsctl logs|inspect CONTAINER                what it wrote, and all that is known of it
+  nsctl top CONTAINER                         its processes
+  nsctl stats [CONTAINER...]                  what containers use, every second
   nsctl cp SRC DEST                           files between the host and a running container
   nsctl events                                what happened to containers, and what happens
   nsctl image import|ls|rm|inspect            container images as directories to run in
@@ -215,6 +219,32 @@ machine's. import prints the image's id and verifies all digests. IMAGE is a nam
 
 rm with one of several names removes only the name. Layers that no other image has go with the image. An image that a
 container runs on is not removed. For users all files become their own, and device nodes are left out.
+";
+
+const TOP: &str = "\
+nsctl top [-q] [--no-trunc] [--format table|json|COLUMN,...] CONTAINER
+
+Lists the processes of a container: as the host and as the container numbers them, the effective user, the state (R runs, S sleeps,
+D waits for a device, T stopped, Z has ended), processor time, memory, command. They are read from the host's /proc: no program of
+the container's is asked. Options of ps(1) are not taken.
+
+  -q, --quiet            process ids only
+  --no-trunc             whole command lines
+  --format table|json    json is an array of objects
+  --format COLUMN,...    pid, inside, uid, state, time, mem, command, ppid, tasks
+";
+
+const STATS: &str = "\
+nsctl stats [-a | CONTAINER...] [--no-stream] [--no-trunc] [--format table|json|COLUMN,...]
+
+What the containers use, or those that are named, every second until it is interrupted or they have ended: processor time in per
+cent of one processor, memory (without pages of files that nobody used lately) and its limit, what went from and to disks, tasks. It
+is what their cgroups count; where there is none, it is the sum of their processes'.
+
+  -a, --all              those that do not run, too
+  --no-stream            once
+  --format table|json    json is an object a line
+  --format COLUMN,...    id, name, cpu%, mem, limit, mem%, read, written, tasks, peak, oom
 ";
 
 const CP: &str = "\

@@ -14,7 +14,9 @@ mod names;
 pub(crate) mod ps;
 pub(crate) mod run;
 mod start;
+pub(crate) mod stats;
 pub(crate) mod table;
+pub(crate) mod top;
 pub(crate) mod update;
 
 use crate::error::{Error, Result};

@@ -216,7 +216,7 @@ fn out_of_memory(memory: &cgroup::Memory, limit: u64, ended: Ended) {
 }
 
 /// "64 MiB", "1.5 MiB", "4 KiB", "100 bytes".
-fn amount(bytes: u64) -> String {
+pub(super) fn amount(bytes: u64) -> String {
     if bytes < 1 << 10 {
         return format!("{bytes} bytes");
     }

@@ -13,6 +13,7 @@
 //! | CVE-2021-26910 (firejail): overlay directories swapped for links | `cve_2021_26910_upper_swapped` |
 //! | CVE-2021-30465 (runc): the destination of a mount swapped for a link | `cve_2021_30465_mount_destination_race` |
 //! | CVE-2022-0492, 2023-25809: cgroups could be written | `cve_2022_0492_cgroups_are_read_only` |
+//! | CVE-2022-1227 (podman top): the container's ps was run on the host | `cve_2022_1227_top` |
 //! | CVE-2022-29162, 27650, 2025-27612: inheritable capabilities | `cve_2022_29162_inheritable_capabilities` |
 //! | CVE-2023-27561, 28642 (runc), 2025-54867 (youki): /proc or /sys is a link | `cve_2023_27561_proc_is_a_link` |
 //! | CVE-2024-21626 (runc): a directory by way of a descriptor | `cve_2024_21626_workdir`, `…_program` |
@@ -32,8 +33,8 @@
 //!
 //! Not here, for want of what they are about: Setuid helpers (CVE-2016-8659, 2017-5985, 2018-6556, 2020-5291, 2022-47952, 2026-39402, 2026-41163):
 //! there are none. Devices (GHSA-g54h-m393-cpwq): there are no rules yet. Entering a running container (CVE-2022-31214, 2026-109569):
-//! there is no exec. Sockets (CVE-2020-15257), logs (CVE-2026-53489), deletion inside a root (CVE-2024-23651), tools of the image's
-//! (CVE-2022-1227), netlink (CVE-2021-43784): nsctl has and does no such thing.
+//! there is no exec. Sockets (CVE-2020-15257), logs (CVE-2026-53489), deletion inside a root (CVE-2024-23651)
+//! netlink (CVE-2021-43784): nsctl has and does no such thing.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -72,6 +73,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("hostile::cve_2021_26910_upper_swapped", races::upper_swapped),
     ("hostile::cve_2021_30465_mount_destination_race", races::mount_destination),
     ("hostile::cve_2022_0492_cgroups_are_read_only", files::cgroups),
+    ("hostile::cve_2022_1227_top", copies::tools),
     ("hostile::cve_2022_29162_inheritable_capabilities", process::inheritable),
     ("hostile::cve_2023_27561_proc_is_a_link", links::proc_is_a_link),
     ("hostile::cve_2024_21626_workdir", process::workdir),

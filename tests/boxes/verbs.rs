@@ -8,7 +8,11 @@ use libtest_mimic::Failed;
 use crate::Case;
 use crate::nsctl::{Outcome, Running, must, nsctl, outcome, spawn, state};
 
-pub(crate) const CASES: &[(&str, Case)] = &[("events_are_kept_and_followed", events)];
+pub(crate) const CASES: &[(&str, Case)] = &[
+    ("events_are_kept_and_followed", events),
+    ("top_lists_what_runs_inside", top),
+    ("stats_count_what_is_used", stats),
+];
 
 /// A container that stays until it is dropped, and is listed.
 pub(crate) struct Box(Option<Running>);
@@ -72,4 +76,56 @@ fn events() -> Result<(), Failed> {
     must(none.code == 0 && none.out.is_empty(), "nothing between now and a second ago", &none)?;
     let wrong = nsctl(&["events", "--since", "yesterday"]);
     must(wrong.code == 125 && wrong.err.contains("--since yesterday is not a time"), "a wrong time", &wrong)
+}
+
+/// With a cgroup, with a PID namespace of its own, and with neither.
+fn top() -> Result<(), Failed> {
+    for options in [&["-m", "64m"][..], &[], &["--pid", "host"]] {
+        let container = Box::new("seen", options, "sleep 4 & sleep 5; true");
+        let json = || nsctl(&["top", "--format", "json", "seen"]);
+        for _ in 0..200 {
+            let out = json().out;
+            if out.contains("\"sleep 4\"") && out.contains("\"sleep 5\"") {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let json = json();
+        let table = nsctl(&["top", "seen"]);
+        let columns = nsctl(&["top", "--format", "inside,command", "seen"]);
+        let arguments = nsctl(&["top", "seen", "aux"]);
+        let options_of_ps = nsctl(&["top", "seen", "-ef"]);
+        container.end();
+        for sleeper in ["sleep 4", "sleep 5"] {
+            must(json.out.contains(&format!("\"command\":\"{sleeper}\"")), sleeper, &json)?;
+            must(table.out.lines().any(|line| line.ends_with(sleeper)), sleeper, &table)?;
+        }
+        let least = columns.out.lines().filter_map(|line| line.split('\t').next()?.parse::<u32>().ok()).min();
+        let numbered = if options.contains(&"--pid") { least > Some(2) } else { least <= Some(2) };
+        must(numbered, "numbers as they are inside", &columns)?;
+        must(!json.out.contains("\"command\":\"nsctl top"), "nothing else", &json)?;
+        for refused in [arguments, options_of_ps] {
+            must(refused.code == 125 && refused.err.contains("--format takes columns"), "no ps options", &refused)?;
+        }
+    }
+    Ok(())
+}
+
+fn stats() -> Result<(), Failed> {
+    for (options, limit) in [(&["-m", "64m", "--pids-limit", "9"][..], "64 MiB"), (&[], "")] {
+        let container = Box::new("busy", options, "while :; do :; done");
+        let table = nsctl(&["stats", "--no-stream", "--format", "name,cpu%,mem,limit,tasks"]);
+        let json = nsctl(&["stats", "--no-stream", "--format", "json", "busy"]);
+        let nobody = nsctl(&["stats", "--no-stream", "nobody"]);
+        container.end();
+        let row: Vec<&str> =
+            table.out.lines().find(|line| line.starts_with("busy\t")).unwrap_or("").split('\t').collect();
+        let used =
+            |at: usize| row.get(at).and_then(|cell| cell.split(' ').next()?.parse::<f64>().ok()).unwrap_or(-1.0);
+        must((1.0..800.0).contains(&used(1)), "it uses a processor", &table)?;
+        must(used(2) > 0.0 && row.get(3) == Some(&limit) && used(4) >= 1.0, "memory and tasks", &table)?;
+        must(json.out.starts_with("{\"id\":\"") && json.out.lines().count() == 1, "an object a line", &json)?;
+        must(nobody.code != 0 && nobody.err.contains("no container nobody"), "one that is not there", &nobody)?;
+    }
+    Ok(())
 }

@@ -98,3 +98,16 @@ pub(super) fn kernel_files() -> Result<(), Failed> {
     container.end();
     Ok(())
 }
+
+/// Tools of the container's own are not what tells about it.
+pub(super) fn tools() -> Result<(), Failed> {
+    let root = Root::plain("tools");
+    fs::remove_file(root.at("bin/ps"))?;
+    let root = root.script("bin/ps", "echo run >> /tmp/marker").script("bin/nsenter", "echo run >> /tmp/marker");
+    let container = Box::new("tools", &["--rootfs", root.path(), "--rw"], "sleep 73; true");
+    let top = crate::nsctl::nsctl(&["top", "tools"]);
+    let stats = crate::nsctl::nsctl(&["stats", "--no-stream", "tools"]);
+    container.end();
+    must(top.code == 0 && top.out.contains("sleep 73"), "top", &top)?;
+    must(stats.code == 0 && !root.at("tmp/marker").exists(), "nothing of it ran", &stats)
+}
