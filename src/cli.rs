@@ -13,6 +13,7 @@ mod help;
 mod image;
 mod limits;
 mod listing;
+mod manage;
 mod run;
 mod watch;
 pub(crate) use copy::Copy;
@@ -23,6 +24,7 @@ pub(crate) use help::{VERSION, text as help};
 pub(crate) use image::Image;
 pub(crate) use limits::{Cgroup, Limits};
 pub(crate) use listing::Listing;
+pub(crate) use manage::{Prune, Rename};
 pub(crate) use update::Update;
 pub(crate) use verbs::{Exec, Verb, no_container};
 pub(crate) use watch::{Stats, Top};
@@ -49,6 +51,8 @@ pub(crate) enum Command {
     Copy(Copy),
     Update(Box<Update>),
     Top(Top),
+    Rename(Rename),
+    Prune(Prune),
     Stats(Stats),
 }
 
@@ -168,6 +172,8 @@ fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Com
         Some("cp") => copy::copy(parser),
         Some("update") => update::update(parser, log_json),
         Some("top") => watch::top(parser),
+        Some("rename") => manage::rename(parser),
+        Some("prune") => manage::prune(parser),
         Some("stats") => watch::stats(parser),
         Some("version") => Ok(Command::Version),
         Some("help") => match parser.next().map_err(wrong)? {

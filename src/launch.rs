@@ -243,6 +243,9 @@ impl Container {
     fn record(&self, plan: &Plan) -> std::result::Result<(), Errno> {
         let (Some(claim), Some(process)) = (&self.claim, &self.process) else { return Ok(()) };
         claim.write(&keep::record(plan, process, &self.inherited))?;
+        if plan.words.is_some() && !self.old {
+            self.note(plan, "create", &[]);
+        }
         match &plan.words {
             Some(words) => words.write(claim.dir.as_fd()),
             None => Ok(()),

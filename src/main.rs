@@ -52,7 +52,7 @@ mod entry {
     use std::ffi::OsString;
 
     use crate::cli::{self, Command};
-    use crate::commands::{self, check, copy, events, exec, image, print, ps, run, stats, top, update};
+    use crate::commands::{self, check, copy, events, exec, image, manage, print, ps, run, stats, top, update};
     use crate::error::{self, Result};
 
     crate::linux::sys::entry!(crate::entry::start);
@@ -92,6 +92,8 @@ mod entry {
             Command::Verb(typed) => return commands::verb(&typed),
             Command::Check(typed) => return check::check(&typed),
             Command::Image(typed) => return image::image(typed),
+            Command::Rename(typed) => return manage::rename(&typed),
+            Command::Prune(typed) => return manage::prune(&typed),
             Command::Top(typed) => return top::top(&typed),
             Command::Stats(typed) => return stats::stats(&typed),
             Command::Copy(typed) => return copy::copy(&typed),

@@ -328,6 +328,7 @@ impl Monitor<'_> {
         self.clients.end(code);
         if self.keep.remove {
             self.outside.remove();
+            self.note("destroy", &[]);
         }
         sys::exit(code)
     }

@@ -142,7 +142,7 @@ impl Spec {
                 (None, Some(dir)) => Some(c_string("WorkingDir of the image", dir.into())?),
                 (typed, _) => typed,
             },
-            name: run.name.clone().map(name).transpose()?,
+            name: run.name.clone().map(|name| container_name("--name", name)).transpose()?,
             labels: process::labels(&run.label, &image.labels)?,
             stop_signal: process::stop_signal(&run, &image.stop_signal)?,
             stop_timeout: number("--stop-timeout", run.stop_timeout.as_deref(), i32::MAX as u32)?,
@@ -225,13 +225,13 @@ fn c_string(what: &str, text: OsString) -> Result<CString> {
 }
 
 /// Container names: what docker allows, so that no name is a path or an option.
-fn name(name: String) -> Result<String> {
+pub(crate) fn container_name(option: &str, name: String) -> Result<String> {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     if first && name.len() <= 128 && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
         return Ok(name);
     }
-    Err(Error::new(format!("--name {name} is not a name"))
+    Err(Error::new(format!("{option} {name} is not a name"))
         .hint("a letter or digit, then letters, digits, '_', '.' or '-', 128 at most"))
 }
 
@@ -249,9 +249,9 @@ mod tests {
 
     #[test]
     fn names_are_never_paths() {
-        assert!(name("web-1.a_B".into()).is_ok());
+        assert!(container_name("--name", "web-1.a_B".into()).is_ok());
         for wrong in ["", ".", "..", "-x", "a/b", "@web", "a b", "ä", &"x".repeat(129)] {
-            assert!(name(wrong.into()).is_err(), "{wrong}");
+            assert!(container_name("--name", wrong.into()).is_err(), "{wrong}");
         }
     }
 

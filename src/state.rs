@@ -160,7 +160,6 @@ impl State {
     }
 
     /// Gives a container another name. EEXIST: it is taken.
-    #[allow(dead_code)] // until nsctl rename
     pub(crate) fn rename(&self, record: &mut Record, name: &str) -> Result<(), Errno> {
         let id = CString::new(record.id.as_str()).map_err(|_| Errno::INVAL)?;
         self.link(&id, name)?;

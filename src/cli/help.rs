@@ -7,7 +7,7 @@ pub(crate) const VERSION: &str = concat!("nsctl ", env!("CARGO_PKG_VERSION"), " 
 /// The verbs that have a help text.
 pub(super) const VERBS: &[&str] = &[
     "run", "simple", "ps", "image", "check", "create", "start", "stop", "restart", "kill", "wait", "rm", "pause",
-    "unpause", "logs", "inspect", "exec", "events", "cp", "update", "top", "stats",
+    "unpause", "logs", "inspect", "exec", "events", "cp", "update", "top", "stats", "rename", "prune",
 ];
 
 pub(crate) fn text(verb: &str) -> &'static str {
@@ -32,6 +32,8 @@ pub(crate) fn text(verb: &str) -> &'static str {
         "exec" => verbs::EXEC,
         "update" => super::update::HELP,
         "top" => TOP,
+        "rename" => RENAME,
+        "prune" => PRUNE,
         "stats" => STATS,
         _ => NSCTL,
     }
@@ -49,6 +51,7 @@ nsctl runs a command in its own Linux namespaces and cgroups. One static binary,
   nsctl logs|inspect CONTAINER                what it wrote, and all that is known of it
   nsctl top CONTAINER                         its processes
   nsctl stats [CONTAINER...]                  what containers use, every second
+  nsctl rename CONTAINER NAME; nsctl prune    another name; remove all that have ended
   nsctl cp SRC DEST                           files between the host and a running container
   nsctl events                                what happened to containers, and what happens
   nsctl image import|ls|rm|inspect            container images as directories to run in
@@ -245,6 +248,21 @@ is what their cgroups count; where there is none, it is the sum of their process
   --no-stream            once
   --format table|json    json is an object a line
   --format COLUMN,...    id, name, cpu%, mem, limit, mem%, read, written, tasks, peak, oom
+";
+
+const RENAME: &str = "\
+nsctl rename CONTAINER NAME
+
+Gives a container another name, whether it runs or not.
+";
+
+const PRUNE: &str = "\
+nsctl prune [-f] [--filter label=NAME[=VALUE]]...
+
+Removes the containers that have ended, and prints their ids. On a terminal it asks first.
+
+  -f, --force                    without asking
+  --filter label=NAME[=VALUE]    only those that have all of these labels
 ";
 
 const CP: &str = "\

@@ -14,6 +14,7 @@ use crate::launch::control_address;
 use crate::linux::join::Stranger;
 use crate::linux::socket;
 use crate::monitor;
+use crate::state::events::{self, Event, Value};
 use crate::state::{self, Entry, Phase, Record, State};
 
 /// What a verb that failed leaves with, as docker's do.
@@ -111,6 +112,12 @@ impl Container {
 
     pub(crate) fn dir(&self) -> BorrowedFd<'_> {
         self.entry.dir.as_fd()
+    }
+
+    /// For `nsctl events`.
+    pub(crate) fn note(&self, event: &str, attributes: &[(&str, Value<'_>)]) {
+        let record = self.record();
+        events::append(self.state.fd(), &Event { id: &record.id, name: &record.name, event, attributes });
     }
 
     /// Its name, or its id.

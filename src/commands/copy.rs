@@ -12,7 +12,6 @@ use crate::commands::container;
 use crate::copy::{self, Plant, Side, Sink, Stream, Target};
 use crate::error::{Error, Result};
 use crate::image::{Decoded, Entries, Input};
-use crate::state::events::{self, Event};
 
 #[inline(never)]
 pub(crate) fn copy(typed: &cli::Copy) -> Result<u8> {
@@ -124,9 +123,6 @@ fn container(word: &OsStr) -> Result<Side> {
     let root = rustix::fs::openat(CWD, &path, flags, Mode::empty()).map_err(failed)?;
     // It runs still: so that was its root, and not that of another with the same number.
     container.process()?;
-    events::append(
-        container.state.fd(),
-        &Event { id: &record.id, name: &record.name, event: "copy", attributes: &[] },
-    );
+    container.note("copy", &[]);
     Ok(Side::Container(root))
 }

@@ -15,6 +15,7 @@ use crate::plan::{DEFAULT_PATH, Plan};
 use crate::reaper;
 use crate::spec::Exec;
 use crate::state::Phase;
+use crate::state::events::Value;
 use crate::supervise;
 
 #[inline(never)]
@@ -29,6 +30,8 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
     let path = spec.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     let command = OsStr::from_bytes(spec.argv[0].to_bytes());
     let programs = run::candidates(command, &path.unwrap_or_else(|| DEFAULT_PATH.into()))?;
+    let words: Vec<_> = spec.argv.iter().map(|word| word.to_string_lossy()).collect();
+    let command = words.join(" ");
     let plan = Plan::exec(spec, container.record(), programs);
     if explain {
         print(&explain::explain(&plan))?;
@@ -36,6 +39,7 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
     }
     let target = target(&container)?;
     let mut started = launch::start_in(&plan, verbose, target)?;
+    container.note("exec_start", &[("command", Value::Text(&command))]);
     if detach {
         std::mem::forget(started);
         return Ok(0);

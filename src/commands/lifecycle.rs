@@ -8,6 +8,7 @@ use super::{print, start};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::spec;
+use crate::state::events::Value;
 use crate::state::{self, Phase, Status};
 
 /// docker's.
@@ -32,6 +33,7 @@ pub(crate) fn verb(typed: &cli::Verb) -> Result<u8> {
                 end(container, seconds, signal)?;
                 let ended = container.again().ok_or_else(|| container.refused("is gone: it was made with --rm"))?;
                 start::start(&ended)?;
+                container.note("restart", &[]);
                 done(word)
             })
         }
@@ -73,6 +75,7 @@ fn stop(typed: &cli::Verb) -> Result<u8> {
         .collect();
     Ok(each_of(asked, |container, word| {
         await_end(container, seconds)?;
+        container.note("stop", &[]);
         done(word)
     }))
 }
@@ -150,6 +153,7 @@ fn kill(typed: &cli::Verb) -> Result<u8> {
             not_again(container)?;
         }
         container.signal(signal)?;
+        container.note("kill", &[("signal", Value::Number(signal as u32))]);
         if signal == libc::SIGKILL {
             thaw(container);
         }
@@ -235,6 +239,7 @@ pub(crate) fn remove(container: &Container, force: bool) -> Result<()> {
     match ended.state.reclaim(&ended.record().id) {
         Ok(Some(_claim)) => {
             ended.state.remove(ended.record());
+            ended.note("destroy", &[]);
             Ok(())
         }
         Ok(None) => Err(container.refused("was started again meanwhile")),
@@ -260,5 +265,7 @@ fn pause(container: &Container, still: bool) -> Result<()> {
             Errno::TIMEDOUT => error.hint("a process of it is stuck in the kernel"),
             _ => error,
         }
-    })
+    })?;
+    container.note(act, &[]);
+    Ok(())
 }

@@ -10,6 +10,7 @@ mod inspect;
 mod lifecycle;
 mod logs;
 pub(crate) mod machine;
+pub(crate) mod manage;
 mod names;
 pub(crate) mod ps;
 pub(crate) mod run;

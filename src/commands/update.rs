@@ -23,7 +23,7 @@ pub(crate) fn update(typed: &cli::Update) -> Result<u8> {
     let mut code = 0;
     for word in &typed.containers {
         let done = container::find(word)
-            .and_then(|mut found| one(&mut found, &typed.limits))
+            .and_then(|mut found| one(&mut found, &typed.limits).map(|()| found.note("update", &[])))
             .and_then(|()| container::done(word));
         // Every failure is said, and the others come to their turn.
         done.unwrap_or_else(|error| {

@@ -29,7 +29,6 @@ pub(crate) struct Event<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Value<'a> {
     Number(u32),
-    #[allow(dead_code)] // what is executed, and how healthy it is
     Text(&'a str),
 }
 

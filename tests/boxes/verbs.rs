@@ -10,6 +10,9 @@ use crate::nsctl::{Outcome, Running, must, nsctl, outcome, spawn, state};
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("events_are_kept_and_followed", events),
+    ("events_of_all_verbs", every_event),
+    ("rename_gives_another_name", rename),
+    ("prune_removes_what_has_ended", prune),
     ("top_lists_what_runs_inside", top),
     ("stats_count_what_is_used", stats),
 ];
@@ -128,4 +131,118 @@ fn stats() -> Result<(), Failed> {
         must(nobody.code != 0 && nobody.err.contains("no container nobody"), "one that is not there", &nobody)?;
     }
     Ok(())
+}
+
+/// Ends what is left of a test that gave up.
+struct Removed(&'static str);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        nsctl(&["rm", "-f", self.0]);
+    }
+}
+
+fn every_event() -> Result<(), Failed> {
+    let _left = Removed("told");
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64().to_string();
+    for (line, code) in [
+        ("run -d --name told -- sh -c 'sleep 60; true'", 0),
+        ("exec told true", 0),
+        ("pause told", 0),
+        ("unpause told", 0),
+        ("update --pids-limit 50 told", 0),
+        ("kill -s WINCH told", 0),
+        ("rename told told2", 0),
+        ("rename told2 told", 0),
+        ("stop -t 5 told", 0),
+        ("start told", 0),
+        ("restart -t 5 told", 0),
+        ("rm -f told", 0),
+    ] {
+        let args: Vec<&str> = line.split(' ').collect();
+        let args = match line.split_once(" -- ") {
+            Some(_) => vec!["run", "-d", "--name", "told", "--", "sh", "-c", "sleep 60; true"],
+            None => args,
+        };
+        let done = nsctl(&args);
+        must(done.code == code, line, &done)?;
+    }
+    let said = nsctl(&["events", "--since", &since, "--until", "0s", "--format", "json"]);
+    let mut events: Vec<&str> = said
+        .out
+        .lines()
+        .filter(|line| line.contains("told"))
+        .filter_map(|line| line.split("\"event\":\"").nth(1)?.split('"').next())
+        .collect();
+    events.sort_unstable();
+    events.dedup();
+    let wanted = [
+        "create",
+        "destroy",
+        "die",
+        "exec_start",
+        "kill",
+        "pause",
+        "rename",
+        "restart",
+        "start",
+        "stop",
+        "unpause",
+        "update",
+    ];
+    must(events == wanted, &format!("{events:?}"), &said)?;
+    must(said.out.contains(r#""event":"exec_start","attributes":{"command":"true"}"#), "what is executed", &said)
+}
+
+fn rename() -> Result<(), Failed> {
+    let (_left, _other) = (Removed("new"), Removed("other"));
+    for name in ["old", "other"] {
+        let run = nsctl(&["run", "-d", "--name", name, "--", "sh", "-c", "sleep 60; true"]);
+        must(run.code == 0, "it starts", &run)?;
+    }
+    let taken = nsctl(&["rename", "old", "other"]);
+    must(taken.code == 1 && taken.err.contains("another container has the name"), "a name that is taken", &taken)?;
+    let wrong = nsctl(&["rename", "old", "../x"]);
+    must(wrong.code == 125 && wrong.err.contains("is not a name"), "no name at all", &wrong)?;
+    let same = nsctl(&["rename", "old", "old"]);
+    must(same.code == 1, "the same", &same)?;
+    let done = nsctl(&["rename", "old", "new"]);
+    must(done.code == 0, "it is renamed", &done)?;
+    let gone = nsctl(&["top", "old"]);
+    must(gone.code == 1, "the old name is free", &gone)?;
+    for verb in [&["top", "new"][..], &["stop", "-t", "5", "new"], &["start", "new"], &["exec", "new", "true"]] {
+        let done = nsctl(verb);
+        must(done.code == 0, "the new name is good", &done)?;
+    }
+    let listed = nsctl(&["ps", "--format", "name"]);
+    let mut names: Vec<&str> = listed.out.lines().collect();
+    names.sort_unstable();
+    must(names == ["new", "other"], "also after a start", &listed)
+}
+
+fn prune() -> Result<(), Failed> {
+    let (_one, _two, _three) = (Removed("ended"), Removed("labelled"), Removed("running"));
+    let run = |name: &str, label: &str, script: &str| {
+        let run = nsctl(&["run", "-d", "--name", name, "-l", label, "--", "sh", "-c", script]);
+        must(run.code == 0, "it starts", &run)
+    };
+    run("ended", "a", "true")?;
+    run("labelled", "kind=test", "true")?;
+    run("running", "kind=test", "sleep 60; true")?;
+    nsctl(&["wait", "ended", "labelled"]);
+    let asked = nsctl(&["prune"]);
+    must(asked.code == 125 && asked.err.contains("no terminal to ask"), "it does not ask nobody", &asked)?;
+    let names = || {
+        let mut names: Vec<String> = nsctl(&["ps", "-a", "--format", "name"]).out.lines().map(String::from).collect();
+        names.sort_unstable();
+        names.join(" ")
+    };
+    let none = nsctl(&["prune", "-f", "--filter", "label=kind=other"]);
+    must(none.code == 0 && none.out.is_empty() && names() == "ended labelled running", "none fits", &none)?;
+    let one = nsctl(&["prune", "-f", "--filter", "label=kind"]);
+    must(one.code == 0 && one.out.len() == 13 && names() == "ended running", "one fits", &one)?;
+    let all = nsctl(&["prune", "-f"]);
+    must(all.code == 0 && names() == "running", "what runs stays", &all)?;
+    let wrong = nsctl(&["prune", "-f", "--filter", "until=1h"]);
+    must(wrong.code == 125, "another filter", &wrong)
 }

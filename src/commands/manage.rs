@@ -1,0 +1,71 @@
+//! `nsctl rename` and `nsctl prune`.
+
+use rustix::io::Errno;
+
+use super::container::{self, Container, REFUSED, done};
+use super::{lifecycle, print};
+use crate::cli;
+use crate::error::{self, Error, Result};
+use crate::spec;
+use crate::state::Phase;
+use crate::state::events::Value;
+
+#[inline(never)]
+pub(crate) fn rename(typed: &cli::Rename) -> Result<u8> {
+    let mut container = container::find(&typed.container)?;
+    let name = spec::container_name("the new name", typed.name.clone())?;
+    let old = container.record().name.clone();
+    if old == name {
+        return Err(container.refused("has that name already"));
+    }
+    container.state.rename(&mut container.entry.record, &name).map_err(|errno| {
+        let error = Error::os(format!("rename container {}", typed.container), errno).code(REFUSED);
+        if errno == Errno::EXIST { error.hint(format!("another container has the name {name}")) } else { error }
+    })?;
+    container.note("rename", &[("oldName", Value::Text(&old))]);
+    Ok(0)
+}
+
+#[inline(never)]
+pub(crate) fn prune(typed: &cli::Prune) -> Result<u8> {
+    let labels = typed.filter.iter().map(|typed| label(typed)).collect::<Result<Vec<_>>>()?;
+    if !typed.force && !agreed()? {
+        return Ok(0);
+    }
+    let mut code = 0;
+    for container in container::all()? {
+        if container.phase() != Phase::Exited || !labels.iter().all(|label| has(&container, label)) {
+            continue;
+        }
+        let removed = lifecycle::remove(&container, false);
+        if let Err(error) = removed.and_then(|()| done(&container.record().id)) {
+            error::report(&error);
+            code = REFUSED;
+        }
+    }
+    Ok(code)
+}
+
+fn label(typed: &str) -> Result<(&str, Option<&str>)> {
+    match typed.strip_prefix("label=") {
+        Some(label) if !label.is_empty() => {
+            Ok(label.split_once('=').map_or((label, None), |(name, value)| (name, Some(value))))
+        }
+        _ => Err(Error::new(format!("--filter {typed} is unknown")).hint("it is label=NAME or label=NAME=VALUE")),
+    }
+}
+
+fn has(container: &Container, (name, value): &(&str, Option<&str>)) -> bool {
+    let labels = container.record().labels.as_ref();
+    labels.and_then(|labels| labels.get(*name)).is_some_and(|found| value.is_none_or(|value| found == value))
+}
+
+fn agreed() -> Result<bool> {
+    if !rustix::termios::isatty(rustix::stdio::stdin()) {
+        return Err(Error::new("nsctl prune: there is no terminal to ask").hint("--force removes without asking"));
+    }
+    print("All containers that have ended will be removed, with what they wrote. Go on? [y/N] ")?;
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+}
