@@ -133,9 +133,10 @@ fn bomb(most: i32, file: Option<&String>) -> ! {
     std::process::exit(0)
 }
 
-/// Keeps two processors busy for so many milliseconds; prints how many milliseconds of processor time that got.
+/// Keeps two processors busy for so many milliseconds; prints how many milliseconds of processor time that got, and how many passed.
 fn spin(milliseconds: i32) -> ! {
-    let end = std::time::Instant::now() + std::time::Duration::from_millis(milliseconds as u64);
+    let start = std::time::Instant::now();
+    let end = start + std::time::Duration::from_millis(milliseconds as u64);
     let spin = move || while std::time::Instant::now() < end {};
     let other = std::thread::spawn(spin);
     spin();
@@ -145,7 +146,7 @@ fn spin(milliseconds: i32) -> ! {
     // SAFETY: the call fills it in.
     unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
     let of = |time: libc::timeval| time.tv_sec * 1000 + time.tv_usec / 1000;
-    println!("{}", of(usage.ru_utime) + of(usage.ru_stime));
+    println!("{} {}", of(usage.ru_utime) + of(usage.ru_stime), start.elapsed().as_millis());
     std::process::exit(0)
 }
 
