@@ -142,6 +142,8 @@ fn now() -> u64 {
 impl Monitor<'_> {
     fn start(&mut self, tell: Option<OwnedFd>) {
         let _ = rustix::fs::unlinkat(&self.files.dir, state::STOPPING, AtFlags::empty());
+        // Whoever waits for the end-of-file of this finds a status that says that it runs.
+        let held = tell.as_ref().map(OwnedFd::try_clone);
         match (self.spawn)(tell) {
             Ok(command) => self.command = Some(command),
             Err(_) => self.finish(Ended::Exited(crate::error::FAILED), Cause::NotStarted),
@@ -155,6 +157,7 @@ impl Monitor<'_> {
         self.status.started = clock::epoch_seconds();
         self.write_status();
         self.note("start", &[]);
+        drop(held);
     }
 
     fn note(&self, event: &str, attributes: &[(&str, Value<'_>)]) {
