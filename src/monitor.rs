@@ -71,6 +71,8 @@ struct Monitor<'a> {
     wait: u64,
     began: u64,
     tries: u32,
+    /// How often the kernel had killed for want of memory when the command was started.
+    oom_kills: u64,
 }
 
 /// `starter` hears why the command could not be executed, or that it waits for its start.
@@ -115,6 +117,7 @@ fn serve(
         wait: FIRST_WAIT,
         began: 0,
         tries: 0,
+        oom_kills: 0,
     };
     if keep.wait_for_start {
         if let Some(starter) = starter {
@@ -129,8 +132,7 @@ fn serve(
         monitor.take_requests();
         monitor.take_output();
         if monitor.again_at.is_some_and(|time| time <= now()) {
-            monitor.again_at = None;
-            monitor.start(None);
+            monitor.start_again();
         }
     }
 }
@@ -141,7 +143,7 @@ fn now() -> u64 {
 
 impl Monitor<'_> {
     fn start(&mut self, tell: Option<OwnedFd>) {
-        let _ = rustix::fs::unlinkat(&self.files.dir, state::STOPPING, AtFlags::empty());
+        self.oom_kills = self.outside.oom_kills();
         // Whoever waits for the end-of-file of this finds a status that says that it runs.
         let held = tell.as_ref().map(OwnedFd::try_clone);
         match (self.spawn)(tell) {
@@ -162,6 +164,19 @@ impl Monitor<'_> {
 
     fn note(&self, event: &str, attributes: &[(&str, Value<'_>)]) {
         self.outside.note(event, attributes);
+    }
+
+    fn start_again(&mut self) {
+        if self.is_to_stop() {
+            self.leave_between_starts();
+        }
+        self.again_at = None;
+        self.start(None);
+    }
+
+    fn leave_between_starts(&mut self) -> ! {
+        self.status.phase = Phase::Exited;
+        self.leave(self.status.code)
     }
 
     /// What cannot be written is lost, and no reason to stop: the container matters more.
@@ -215,8 +230,7 @@ impl Monitor<'_> {
             Some(command) => drop(sys::kill(command.pid, signal)),
             // Between two starts there is nobody to take it: there will be no next one.
             None if self.again_at.is_some() && self.is_to_stop() => {
-                self.status.phase = Phase::Exited;
-                self.leave(self.status.code);
+                self.leave_between_starts();
             }
             None => {}
         }
@@ -279,7 +293,8 @@ impl Monitor<'_> {
         let _ = sys::kill(-1, libc::SIGKILL);
         process::reap_all();
         self.take_output();
-        let cause = if self.outside.out_of_memory() { Cause::OutOfMemory } else { Cause::None };
+        let more_killed = self.outside.oom_kills() > self.oom_kills;
+        let cause = if more_killed { Cause::OutOfMemory } else { Cause::None };
         if !self.goes_on(how) {
             self.finish(how, cause);
         }

@@ -147,7 +147,7 @@ impl Spec {
             stop_signal: process::stop_signal(&run, &image.stop_signal)?,
             stop_timeout: number("--stop-timeout", run.stop_timeout.as_deref(), i32::MAX as u32)?,
             cidfile: run.cidfile.clone().map(|file| c_string("--cidfile", file)).transpose()?,
-            keep: Keep::new(&run)?,
+            keep: Keep::new(&run, private(&namespaces.pid))?,
             pidfile: run.pidfile.clone().map(|file| c_string("--pidfile", file)).transpose()?,
             preserve_fds: number("--preserve-fds", run.preserve_fds.as_deref(), 1024)?.unwrap_or(0),
             terminal: run.tty,

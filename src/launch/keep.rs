@@ -24,6 +24,8 @@ pub(super) fn make(
     log: bool,
     inherited: &mut Inherited,
 ) -> Result<(), Errno> {
+    // What ended the last time, if there was one.
+    let _ = rustix::fs::unlinkat(dir, state::STOPPING, AtFlags::empty());
     let status = state::make_status(dir)?;
     Status::created().write(&status)?;
     let log = if log { Some(monitor::make_log(dir)?) } else { None };

@@ -17,7 +17,7 @@ mod usage;
 pub(crate) use control::{Group, Groups};
 pub(crate) use setting::{Setting, controller_needs};
 #[allow(unused_imports)] // until nsctl stats
-pub(crate) use usage::{Memory, Usage, killed_for_memory, memory};
+pub(crate) use usage::{Memory, Usage, memory, oom_kills};
 
 /// The group above all containers' groups.
 pub(crate) const PARENT: &CStr = c"nsctl";

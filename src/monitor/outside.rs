@@ -49,9 +49,10 @@ impl<'a> Outside<'a> {
         }
     }
 
-    pub(super) fn out_of_memory(&self) -> bool {
+    /// How often the kernel has killed something in the groups for want of memory.
+    pub(super) fn oom_kills(&self) -> u64 {
         let group = self.group.as_c_str();
-        self.roots.iter().flatten().any(|root| cgroup::killed_for_memory(*root, group))
+        self.roots.iter().flatten().map(|root| cgroup::oom_kills(*root, group)).max().unwrap_or(0)
     }
 
     pub(super) fn remove_groups(&self) {

@@ -33,7 +33,7 @@ const LOG_SIZE: u64 = 1 << 20;
 
 impl Keep {
     /// None: it ends with its starter.
-    pub(super) fn new(run: &cli::Run) -> Result<Option<Self>> {
+    pub(super) fn new(run: &cli::Run, own_pids: bool) -> Result<Option<Self>> {
         let restart = run.restart.as_deref().map_or(Ok(Restart::No), restart)?;
         if !run.detach && !run.create {
             let misplaced = [
@@ -47,6 +47,10 @@ impl Keep {
                     .hint("add --detach: in the foreground, the container ends with nsctl")),
                 None => Ok(None),
             };
+        }
+        if !own_pids {
+            return Err(Error::new("--detach and --pid contradict each other")
+                .hint("nsctl inside can keep a container only as PID 1 of its own PID namespace"));
         }
         if run.no_init {
             return Err(Error::new(
@@ -118,7 +122,7 @@ mod tests {
     fn keep(change: impl Fn(&mut cli::Run)) -> Result<Option<Keep>> {
         let mut run = cli::Run { detach: true, ..cli::Run::default() };
         change(&mut run);
-        Keep::new(&run)
+        Keep::new(&run, true)
     }
 
     #[test]

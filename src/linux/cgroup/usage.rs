@@ -52,18 +52,16 @@ pub(crate) fn memory(version: Version, group: impl AsFd) -> Memory {
     }
 }
 
-/// Whether the kernel killed something in the group for want of memory. Does not allocate.
-pub(crate) fn killed_for_memory(root: BorrowedFd<'_>, dir: &CStr) -> bool {
-    let Ok(group) = file::open_dir(root, dir) else { return false };
-    // One of the two is there, or none.
-    [c"memory.events", c"memory.oom_control"].into_iter().any(|name| {
+/// How often the kernel has killed something in the group for want of memory. Does not allocate.
+pub(crate) fn oom_kills(root: BorrowedFd<'_>, dir: &CStr) -> u64 {
+    let Ok(group) = file::open_dir(root, dir) else { return 0 };
+    let count = |name: &CStr| {
         let mut bytes = [0; 512];
-        let length = file::open(&group, name).and_then(|file| rustix::io::read(file, &mut bytes[..])).unwrap_or(0);
-        let key = b"oom_kill ";
-        bytes[..length]
-            .split(|byte| *byte == b'\n')
-            .any(|line| line.strip_prefix(key).is_some_and(|count| count != b"0"))
-    })
+        let length = file::open(&group, name).and_then(|file| rustix::io::read(file, &mut bytes[..])).ok()?;
+        field(std::str::from_utf8(&bytes[..length]).ok()?, "oom_kill")
+    };
+    // One of the two is there, or none.
+    count(c"memory.events").or_else(|| count(c"memory.oom_control")).unwrap_or(0)
 }
 
 /// What a container uses, and how much of it it may use. None: no group of it has the controller that counts this, or the
