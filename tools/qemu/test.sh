@@ -15,6 +15,7 @@
 #   --images DIR             what is below DIR is below /images in the guest, which has no mkfs itself
 #   --add FILE:GUESTPATH     put one more file or directory into the guest; may be repeated
 #   --timeout SECONDS        for each guest from its init on; the default is 1800
+#   --jobs N                 so many kernels at once; the default is the number of processors
 #   --refresh                ask the mirrors for newer kernels than the cached
 #
 # A test finds the case in NSCTL_QEMU_CASE. V=1 shows the console live, NSCTL_QEMU_MEMORY (1024) is in MiB, NSCTL_CACHE the
@@ -33,6 +34,7 @@ case_filter=roots::
 # Words in the names of tests that need limits: bare has no /sys/fs/cgroup to mount the hierarchy on.
 bare_skip='limit cgroups each_others_groups hog'
 
+jobs=$(nproc)
 mode=boxes kernels= cases= nsctl= boxes= modules=${NSCTL_QEMU_MODULES-} timeout=1800 refresh= filter=
 work=$(mktemp -d)
 : >"$work/extra"
@@ -42,13 +44,16 @@ trap 'stop_qemu; rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 added=
+words=$work/words
+: >"$words"
+[ $# = 0 ] || printf '%s\n' "$@" >"$words"
 while [ $# -gt 0 ]; do
 	case $1 in
 	--shell) mode=shell ;;
 	--refresh) refresh=--refresh ;;
 	--) shift; [ $# = 0 ] || printf '%s\n' "$@" >>"$work/extra"; break ;;
 	--help | -h) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit ;;
-	--exec | --kernels | --cases | --root-case | --nsctl | --boxes | --modules | --images | --add | --timeout | --filter | --case-filter)
+	--exec | --kernels | --cases | --root-case | --nsctl | --boxes | --modules | --images | --add | --timeout | --filter | --case-filter | --jobs)
 		[ $# -gt 1 ] || die "$1 wants a value; --help shows how."
 		case $1 in
 		--exec) mode=exec; printf '%s\n' "$2" >"$work/script" ;;
@@ -60,6 +65,7 @@ while [ $# -gt 0 ]; do
 		--images) added="$added --images $2" ;;
 		--add) added="$added --add $2" ;;
 		--timeout) timeout=$2 ;;
+		--jobs) jobs=$2 ;;
 		--filter) filter=$2 ;;
 		--case-filter) case_filter=$2 ;;
 		esac
@@ -193,6 +199,42 @@ exec)
 	exit
 	;;
 esac
+
+# several: each kernel by a test.sh of its own, whose output is shown when it is done. An emulated processor is one thread of the host's.
+several() {
+	for k in $kernels; do
+		# Asked for here, one after the other: two at once would both ask the mirrors.
+		# shellcheck disable=SC2086
+		"$here/kernel.sh" $refresh "$k" >/dev/null || exit 125
+	done
+	# The last word of an option counts, but for those after --.
+	set --
+	while IFS= read -r word; do
+		[ "$word" != -- ] || set -- "$@" --kernels KERNEL --jobs 1
+		set -- "$@" "$word"
+	done <"$words"
+	case " $* " in *" -- "*) ;; *) set -- "$@" --kernels KERNEL --jobs 1 ;; esac
+	export here work
+	# shellcheck disable=SC2016
+	printf '%s\n' $kernels | xargs -P "$jobs" -I KERNEL \
+		sh -c '"$here/test.sh" "$@" >"$work/KERNEL.out" 2>&1; echo $? >"$work/KERNEL.status"; cat "$work/KERNEL.out"' sh "$@"
+	for k in $kernels; do
+		[ "$(cat "$work/$k.status")" -le 1 ] || exit 125
+		tail -n 1 "$work/$k.out"
+	done | {
+		passed=0 failed=0 skipped=0
+		while read -r p _ f _ s _; do
+			passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+		done
+		echo "$passed passed, $failed failed, $skipped skipped"
+		[ "$failed" = 0 ]
+	}
+}
+
+if [ "$jobs" -gt 1 ] && [ "$(echo "$kernels" | wc -w)" -gt 1 ]; then
+	several
+	exit
+fi
 
 sum_passed=0 sum_failed=0 sum_skipped=0
 for k in $kernels; do
