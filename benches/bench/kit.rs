@@ -15,11 +15,12 @@ use std::time::Duration;
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 const HEADER: &str = include_str!("../tiny.h");
-const SOURCES: [(&str, &str); 6] = [
+const SOURCES: [(&str, &str); 7] = [
     ("true", include_str!("../true.c")),
     ("pause", include_str!("../pause.c")),
     ("floor", include_str!("../floor.c")),
     ("rootfloor", include_str!("../rootfloor.c")),
+    ("execfloor", include_str!("../execfloor.c")),
     ("orphans", include_str!("../orphans.c")),
     ("peak", include_str!("../peak.c")),
 ];

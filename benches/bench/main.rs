@@ -1,12 +1,13 @@
 //! `make bench`: nsctl beside a floor program and its peers, all interleaved in one run.
 //!
 //! It prints times and never judges them: on a shared machine only the ratio to the floor of the same
-//! run means anything. Sections, each one table: start, rooted, limits, memory, orphans, added, parallel, calls.
+//! run means anything. Sections, each one table: start, rooted, limits, exec, kept, memory, orphans, added, parallel, calls.
 //!
 //! The road: options → kit (temporary directory, C programs) → sections → tables.
 
 mod calls;
 mod contenders;
+mod kept;
 mod kit;
 mod oci;
 mod parallel;
@@ -29,11 +30,12 @@ usage: bench [--runs N] [--quick] [--markdown] [--only SECTION,...]
   --runs N     rounds of the start tables (300)
   --quick      30 rounds, and shorter other sections
   --markdown   tables for the README
-  --only LIST  of start,rooted,limits,memory,orphans,added,parallel,calls
+  --only LIST  of start,rooted,limits,exec,kept,memory,orphans,added,parallel,calls
 environment: NSCTL, the binary to measure (target/x86_64-unknown-linux-musl/release/nsctl); CC (cc)
 ";
 
-const SECTIONS: [&str; 8] = ["start", "rooted", "limits", "memory", "orphans", "added", "parallel", "calls"];
+const SECTIONS: [&str; 10] =
+    ["start", "rooted", "limits", "exec", "kept", "memory", "orphans", "added", "parallel", "calls"];
 
 struct Options {
     runs: usize,
@@ -108,6 +110,8 @@ fn run(section: &str, kit: &Kit, options: &Options) -> Table {
         "start" => start::table(kit, options.runs),
         "rooted" => rooted::table(kit, options.runs),
         "limits" => start::limits_table(kit, options.runs),
+        "exec" => kept::exec_table(kit, options.runs),
+        "kept" => kept::many_table(kit, options.quick),
         "memory" => reaper::memory_table(kit),
         "orphans" => reaper::orphans_table(kit, options.quick),
         "added" => start::added_table(kit, options.runs),
