@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Resource, Rlimit};
 
 use crate::cli::{self, no_container};
 use crate::commands::print;
@@ -24,6 +25,14 @@ pub(crate) struct Container {
     pub(crate) place: CString,
     pub(crate) state: Rc<State>,
     pub(crate) entry: Entry,
+}
+
+/// For verbs about many containers, of which each takes a descriptor, and which start nothing that would inherit the limit: as many
+/// descriptors as this process may have.
+pub(crate) fn allow_many() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    // What is refused is said by the first descriptor that there is none for.
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// All containers of this user.

@@ -18,6 +18,9 @@ const KILL_MILLISECONDS: u64 = 10_000;
 
 #[inline(never)]
 pub(crate) fn verb(typed: &cli::Verb) -> Result<u8> {
+    if !["start", "restart"].contains(&typed.name) {
+        container::allow_many();
+    }
     match typed.name {
         "start" if typed.attach => {
             Err(Error::new("nsctl start --attach is not supported").hint("nsctl start, then nsctl logs -f"))

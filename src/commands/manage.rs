@@ -33,6 +33,7 @@ pub(crate) fn prune(typed: &cli::Prune) -> Result<u8> {
         return Ok(0);
     }
     let mut code = 0;
+    container::allow_many();
     for container in container::all()? {
         if container.phase() != Phase::Exited || !labels.iter().all(|label| has(&container, label)) {
             continue;

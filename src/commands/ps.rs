@@ -47,6 +47,7 @@ const COLUMNS: &[Column] = &[
 pub(crate) fn ps(typed: &cli::Ps) -> Result<u8> {
     let form = table::form("ps", &typed.listing, COLUMNS)?;
     let now = clock::epoch_seconds();
+    container::allow_many();
     let wanted = |container: &Container| typed.all || container.entry.alive && container.phase() != Phase::Created;
     let rows: Vec<Row> = container::all()?.into_iter().filter(wanted).map(|container| row(container, now)).collect();
     print(&match form.is_json() {
