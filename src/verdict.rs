@@ -87,6 +87,9 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
         (Op::MountHierarchy { .. }, Errno::NOENT) => {
             "there is no such directory: mount -t sysfs sysfs /sys, or a kernel with CONFIG_CGROUPS"
         }
+        (Op::EnterGroup { .. }, Errno::OPNOTSUPP) => {
+            "the group above has processes of its own, or is threaded: choose another --cgroup-parent"
+        }
         (Op::MountProc, Errno::NOENT) => "make the directory /proc",
         (Op::MountProc, Errno::PERM) => "an outer container masks /proc; --pid host does without a new one",
         (Op::OpenNamespace { .. }, Errno::NOENT) => "the process is gone, or the kernel has no such namespace",

@@ -158,6 +158,16 @@ impl Update<'_> {
         };
         let known = match self.known(&hierarchy) {
             Some(group) => group,
+            // Nobody would remove it.
+            None if !self.record.kept => {
+                return Err(Error::new(format!(
+                    "{}: container {} runs in the foreground, and has no cgroup in {}",
+                    setting.option,
+                    self.record.id,
+                    hierarchy.mount.to_string_lossy()
+                ))
+                .hint("on cgroup v1 its first limit of a kind is given at its start"));
+            }
             None => self.join(&hierarchy).map_err(|errno| {
                 Error::os(
                     format!(

@@ -46,7 +46,7 @@ pub(super) fn plan(spec: &Spec, host: &Host) -> Result<(Vec<Group>, Vec<Op>)> {
     for (group, (index, controllers)) in groups.found.iter().enumerate() {
         made.push(make(group, &host.hierarchies[*index], controllers, &parent, &host.id, &mut ops));
     }
-    if !made.is_empty() {
+    if spec.keep.is_some() && !made.is_empty() {
         let mounts = groups.others();
         if !mounts.is_empty() {
             ops.push(Op::OpenOtherHierarchies { mounts });

@@ -102,6 +102,14 @@ fn up_and_down() -> Result<(), Failed> {
 fn made() -> Result<(), Failed> {
     // Only the tasks are limited; all the others get their first limit.
     let sleeper = Sleeper::new("made", &["--pids-limit", "20"]);
+    if !unified() {
+        let outcome = sleeper.update(&["-m", "64m"]);
+        return must(
+            outcome.code == 1 && outcome.err.contains("runs in the foreground, and has no cgroup in"),
+            "v1",
+            &outcome,
+        );
+    }
     let outcome = sleeper.update(&["-m", "64m", "-c", "512", "--cpuset-cpus", "0"]);
     sleeper.must_have("memory/memory.limit_in_bytes", "memory.max", ["67108864"; 2], &outcome)?;
     sleeper.must_have("cpu/cpu.shares", "cpu.weight", ["512", "59"], &outcome)?;
@@ -166,8 +174,10 @@ fn kept() -> Result<(), Failed> {
         must(started.code == 0 && frozen.code == 0, "it has a group that can be frozen", &frozen)?;
         let thawed = nsctl(&["unpause", &container.0]);
         must(thawed.code == 0, "and thawed", &thawed)?;
-        let outcome = sleeper.update(&["-m", "64m", "--pids-limit", "30"]);
+        let outcome = sleeper.update(&["-m", "64m", "--pids-limit", "30", "--cpuset-cpus", "0", "-c", "512"]);
         sleeper.must_have("memory/memory.limit_in_bytes", "memory.max", ["67108864"; 2], &outcome)?;
+        sleeper.must_have("cpuset/cpuset.cpus", "cpuset.cpus", ["0"; 2], &outcome)?;
+        sleeper.must_have("cpu/cpu.shares", "cpu.weight", ["512", "59"], &outcome)?;
         // What comes later goes there, too.
         let file = crate::cases::limit_file("pids/cgroup.procs", "cgroup.procs");
         let own = Path::new("/sys/fs/cgroup").join(if unified() { "" } else { "pids" }).join("nsctl").join(id);
