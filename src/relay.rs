@@ -35,7 +35,7 @@ pub(crate) use remote::Remote;
 /// Why there is nothing to relay any more.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Over {
-    /// The keys for that were pressed.
+    /// The keys for that were pressed, or nobody reads the output any more.
     Detached,
     /// The other side said that the command has ended, with this code.
     Ended(u8),
@@ -158,7 +158,7 @@ impl Relay {
                 self.came.clear();
                 self.remote.hang_up();
                 if !self.remote.is_terminal() {
-                    self.over = Some(Over::Closed);
+                    self.over = Some(Over::Detached);
                 }
             }
         }

@@ -7,7 +7,7 @@ pub(crate) const VERSION: &str = concat!("nsctl ", env!("CARGO_PKG_VERSION"), " 
 /// The verbs that have a help text.
 pub(super) const VERBS: &[&str] = &[
     "run", "simple", "ps", "image", "check", "create", "start", "stop", "restart", "kill", "wait", "rm", "pause",
-    "unpause", "logs", "inspect", "exec", "events", "cp", "update", "top", "stats", "rename", "prune",
+    "unpause", "attach", "logs", "inspect", "exec", "events", "cp", "update", "top", "stats", "rename", "prune",
 ];
 
 pub(crate) fn text(verb: &str) -> &'static str {
@@ -27,6 +27,7 @@ pub(crate) fn text(verb: &str) -> &'static str {
         "wait" => verbs::WAIT,
         "rm" => verbs::RM,
         "pause" | "unpause" => verbs::PAUSE,
+        "attach" => verbs::ATTACH,
         "logs" => verbs::LOGS,
         "inspect" => verbs::INSPECT,
         "exec" => verbs::EXEC,
@@ -48,6 +49,7 @@ nsctl runs a command in its own Linux namespaces and cgroups. One static binary,
   nsctl exec CONTAINER COMMAND [ARG...]       one more command in a container that runs
   nsctl create|start|stop|restart CONTAINER   (create: the options of run) the life of detached ones
   nsctl kill|pause|unpause|wait|rm CONTAINER  signals, standing still, the end
+  nsctl attach CONTAINER                      its streams, or its terminal, here
   nsctl logs|inspect CONTAINER                what it wrote, and all that is known of it
   nsctl top CONTAINER                         its processes
   nsctl stats [CONTAINER...]                  what containers use, every second

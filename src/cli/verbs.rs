@@ -22,6 +22,11 @@ pub(crate) struct Verb {
     pub(crate) follow: bool,
     pub(crate) timestamps: bool,
     pub(crate) attach: bool,
+    pub(crate) interactive: bool,
+    pub(crate) no_stdin: bool,
+    /// `--sig-proxy false`.
+    pub(crate) no_proxy: bool,
+    pub(crate) detach_keys: Option<String>,
     pub(crate) all: bool,
 }
 
@@ -34,6 +39,7 @@ pub(crate) struct Exec {
     pub(crate) workdir: Option<OsString>,
     pub(crate) user: Option<String>,
     pub(crate) interactive: bool,
+    pub(crate) tty: bool,
     pub(crate) detach: bool,
     pub(crate) explain: bool,
     pub(crate) verbose: bool,
@@ -41,7 +47,7 @@ pub(crate) struct Exec {
 }
 
 pub(super) const NAMES: &[&str] =
-    &["start", "stop", "kill", "restart", "wait", "rm", "pause", "unpause", "logs", "inspect"];
+    &["attach", "start", "stop", "kill", "restart", "wait", "rm", "pause", "unpause", "logs", "inspect"];
 
 pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
     let mut verb = Verb { name, ..Verb::default() };
@@ -57,6 +63,16 @@ pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool)
             }
             ("rm", Arg::Short('f') | Arg::Long("force")) => verb.force = true,
             ("start", Arg::Short('a') | Arg::Long("attach")) => verb.attach = true,
+            ("start", Arg::Short('i') | Arg::Long("interactive")) => verb.interactive = true,
+            ("attach", Arg::Long("no-stdin")) => verb.no_stdin = true,
+            ("attach" | "start", Arg::Long("sig-proxy")) => {
+                let mut proxy = true;
+                super::run::flag(&mut proxy, parser)?;
+                verb.no_proxy = !proxy;
+            }
+            ("attach" | "start", Arg::Long("detach-keys")) => {
+                once(&mut verb.detach_keys, "--detach-keys", text(parser)?)?;
+            }
             ("logs", Arg::Short('f') | Arg::Long("follow")) => verb.follow = true,
             ("logs", Arg::Short('t') | Arg::Long("timestamps")) => verb.timestamps = true,
             ("logs", Arg::Short('n') | Arg::Long("tail")) => once(&mut verb.tail, "--tail", text(parser)?)?,
@@ -76,8 +92,11 @@ pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool)
         let what = if verb.all { "--all and names contradict each other" } else { "no container was given" };
         return Err(Error::new(format!("nsctl {name}: {what}")).hint("nsctl ps -a lists them"));
     }
-    if name == "logs" && verb.containers.len() > 1 {
-        return Err(Error::new("nsctl logs takes one container"));
+    if matches!(name, "logs" | "attach") && verb.containers.len() > 1 {
+        return Err(Error::new(format!("nsctl {name} takes one container")));
+    }
+    if name == "start" && !verb.attach && (verb.interactive || verb.no_proxy || verb.detach_keys.is_some()) {
+        return Err(Error::new("nsctl start: --interactive, --sig-proxy and --detach-keys go with --attach"));
     }
     if verb.attach && verb.containers.len() > 1 {
         return Err(Error::new("nsctl start --attach takes one container"));
@@ -100,6 +119,7 @@ pub(super) fn exec(parser: &mut Parser, log_json: &mut bool) -> Result<Command> 
             Arg::Short('w') | Arg::Long("workdir") => once(&mut exec.workdir, "--workdir", word(parser)?)?,
             Arg::Short('u') | Arg::Long("user") => once(&mut exec.user, "--user", text(parser)?)?,
             Arg::Short('i') | Arg::Long("interactive") => exec.interactive = true,
+            Arg::Short('t') | Arg::Long("tty") => exec.tty = true,
             Arg::Short('d') | Arg::Long("detach") => exec.detach = true,
             Arg::Long("explain") => exec.explain = true,
             Arg::Long("verbose") => exec.verbose = true,
@@ -121,6 +141,11 @@ pub(super) fn exec(parser: &mut Parser, log_json: &mut bool) -> Result<Command> 
     if exec.container.is_empty() || exec.argv.is_empty() {
         let what = if exec.container.is_empty() { "container" } else { "command" };
         return Err(Error::new(format!("nsctl exec: no {what} was given")).hint("nsctl exec CONTAINER COMMAND"));
+    }
+    if exec.detach && exec.tty {
+        return Err(Error::new("nsctl exec: --detach and --tty contradict each other").hint(
+            "nobody would be at the other end of the terminal; run --detach --tty makes a container with one",
+        ));
     }
     if exec.detach && exec.interactive {
         return Err(Error::new("nsctl exec: --detach and --interactive contradict each other"));

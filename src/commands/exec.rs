@@ -45,7 +45,12 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
         return Ok(0);
     }
     let failed = if verbose { started.follow(&plan) } else { None };
-    let ended = started.process.as_ref().and_then(|process| supervise::wait(process, None));
+    let mut relay = run::relay(&plan, &mut started);
+    let ended = started.process.as_ref().and_then(|process| match &mut relay {
+        Some(relay) => supervise::wait_relaying(process, relay, None),
+        None => supervise::wait(process, None),
+    });
+    drop(relay);
     let code = reaper::code(ended.unwrap_or(Ended::Killed(libc::SIGKILL)));
     let failed = failed.or_else(|| if (FAILED..=NOT_FOUND).contains(&code) { started.failure(&plan) } else { None });
     std::mem::forget(started);

@@ -22,9 +22,6 @@ pub(crate) fn verb(typed: &cli::Verb) -> Result<u8> {
         container::allow_many();
     }
     match typed.name {
-        "start" if typed.attach => {
-            Err(Error::new("nsctl start --attach is not supported").hint("nsctl start, then nsctl logs -f"))
-        }
         "start" => each(typed, |container, word| {
             start::start(container)?;
             done(word)

@@ -1,5 +1,6 @@
 //! The verbs that a person types.
 
+mod attach;
 pub(crate) mod check;
 mod container;
 pub(crate) mod copy;
@@ -26,6 +27,8 @@ use crate::error::{Error, Result};
 #[inline(never)]
 pub(crate) fn verb(typed: &crate::cli::Verb) -> Result<u8> {
     match typed.name {
+        "attach" => attach::attach(typed),
+        "start" if typed.attach => attach::start(typed),
         "logs" => logs::logs(typed),
         "inspect" => inspect::inspect(typed),
         _ => lifecycle::verb(typed),

@@ -153,10 +153,7 @@ fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: &dyn Fn(i3
     let pid = container.process.as_ref().map_or(0, |process| process.pid);
     started(pid);
     let failed = if verbose { container.follow(plan) } else { None };
-    let mut relay = container.terminal.take().map(|master| {
-        let callers = container.callers_terminal();
-        Relay::new(Remote::terminal(master), Input::new(callers, plan.interactive), Keys::none())
-    });
+    let mut relay = relay(plan, &mut container);
     let ended = supervise(plan, &mut container, relay.as_mut());
     // The caller's terminal is its own again, before anything is said on it.
     drop(relay);
@@ -174,6 +171,13 @@ fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: &dyn Fn(i3
         Some(error) => Err(error),
         None => Ok(code),
     }
+}
+
+/// Between the caller's streams and the terminal, if there is one.
+pub(crate) fn relay(plan: &Plan, container: &mut Container) -> Option<Relay> {
+    let master = container.terminal.take()?;
+    let callers = container.callers_terminal();
+    Some(Relay::new(Remote::terminal(master), Input::new(callers, plan.interactive), Keys::none()))
 }
 
 /// Waits for the container's end; one that runs for longer than a moment is recorded for `ps`.

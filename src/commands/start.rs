@@ -21,12 +21,20 @@ pub(crate) fn start(container: &Container) -> Result<()> {
         // docker's start of what runs is content.
         Phase::Running | Phase::Restarting => Ok(()),
         Phase::Created if container.entry.alive => first_start(container),
-        Phase::Created | Phase::Exited => again(container),
+        Phase::Created | Phase::Exited => again(container, false),
+    }
+}
+
+/// One that has ended waits for its start again.
+pub(super) fn prepare(container: &Container) -> Result<()> {
+    match container.phase() {
+        Phase::Created if container.entry.alive => Ok(()),
+        _ => again(container, true),
     }
 }
 
 /// nsctl inside starts the command; a socket that goes with the request tells why it could not, and is closed by its execve(2).
-fn first_start(container: &Container) -> Result<()> {
+pub(super) fn first_start(container: &Container) -> Result<()> {
     let Some(control) = container.connect()? else { return Ok(()) };
     let ask = || {
         let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -41,7 +49,7 @@ fn first_start(container: &Container) -> Result<()> {
 fn failure(container: &Container, answers: BorrowedFd<'_>) -> Result<()> {
     let Some(first) = sync::receive(answers, true) else { return Ok(()) };
     // The plan says what the numbers in a message mean.
-    let (plan, _) = plan(container)?;
+    let (plan, _) = plan(container, false)?;
     match launch::meaning(&plan, answers, first, true, &mut None) {
         Some(error) => Err(error.within(format!("start container {}", container.shown()))),
         None => Ok(()),
@@ -49,13 +57,13 @@ fn failure(container: &Container, answers: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// The whole road once more, with the words of the first time.
-fn again(container: &Container) -> Result<()> {
+fn again(container: &Container, wait: bool) -> Result<()> {
     let claim = container
         .state
         .reclaim(&container.record().id)
         .map_err(|errno| Error::os(format!("lock container {}", container.shown()), errno).code(REFUSED))?
         .ok_or_else(|| container.refused("is being started or removed by somebody else"))?;
-    let (plan, lease) = plan(container)?;
+    let (plan, lease) = plan(container, wait)?;
     let state = crate::state::State::open(&container.place)
         .map_err(|errno| Error::os("open the state directory", errno).code(REFUSED))?;
     let started = launch::start(&plan, false, Some(state), Some(claim));
@@ -64,7 +72,7 @@ fn again(container: &Container) -> Result<()> {
     Ok(())
 }
 
-fn plan(container: &Container) -> Result<(Plan, Option<std::os::fd::OwnedFd>)> {
+fn plan(container: &Container, wait: bool) -> Result<(Plan, Option<std::os::fd::OwnedFd>)> {
     let within = |errno| Error::os(format!("read what container {} was made of", container.shown()), errno);
     let words = Words::read(container.dir()).map_err(within)?;
     rustix::process::chdir(&words.directory)
@@ -72,6 +80,6 @@ fn plan(container: &Container) -> Result<(Plan, Option<std::os::fd::OwnedFd>)> {
     let Command::Run(mut typed) = cli::parse(words.words.clone())?.command else {
         return Err(Error::new("the words of a container are no run"));
     };
-    (typed.create, typed.detach) = (false, true);
+    (typed.create, typed.detach) = (wait, true);
     run::plan_again(typed, container, words)
 }

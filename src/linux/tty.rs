@@ -164,7 +164,6 @@ pub(crate) fn is_ours(terminal: BorrowedFd<'_>) -> bool {
 
 /// Whether it is one of a window system, of a login over the network, or of the machine's own screen: not a line of wires, which
 /// is often a machine's last way in.
-#[allow(dead_code)] // until nsctl attach
 pub(crate) fn has_keyboard(terminal: BorrowedFd<'_>) -> bool {
     let Ok(stat) = rustix::fs::fstat(terminal) else { return false };
     let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));

@@ -43,8 +43,8 @@ impl Plan {
             more_groups: Vec::new(),
             workdir: String::new(),
             joined: Vec::new(),
-            terminal: false,
-            interactive: false,
+            terminal: spec.terminal,
+            interactive: spec.interactive,
             memory: None,
         }
     }
@@ -75,6 +75,9 @@ fn steps(spec: &Exec, record: &Record, groups: &[Group]) -> Vec<Step> {
     if spec.detach {
         add(who, Op::OpenNothing);
     }
+    if spec.terminal {
+        add(who, Op::SaveTerminal);
+    }
     if record.namespaces.contains_key("pid") {
         add(who, Op::JoinPidOfContainer { pid: record.pid });
     }
@@ -97,6 +100,11 @@ fn steps(spec: &Exec, record: &Record, groups: &[Group]) -> Vec<Step> {
     if record.new_cgroupns {
         add(who, Op::NewCgroupNamespace);
     }
+    if spec.terminal {
+        add(who, Op::OpenTerminal { devpts: Some(super::tree::devpts()) });
+        add(who, Op::SendTerminal);
+        add(who, Op::TakeTerminal);
+    }
     if record.rooted {
         add(who, Op::DropCapabilities);
     }
@@ -112,6 +120,9 @@ fn steps(spec: &Exec, record: &Record, groups: &[Group]) -> Vec<Step> {
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 });
     add(who, Op::Exec);
+    if spec.terminal {
+        add(Who::Supervisor, Op::Relay);
+    }
     add(Who::Supervisor, if spec.detach { Op::AwaitStart } else { Op::Wait });
     steps
 }

@@ -10,25 +10,26 @@ pub(crate) struct Input {
     stream: Stream,
     /// How it was, if it is a terminal.
     modes: Option<Modes>,
+    wanted: bool,
     /// It is read: a terminal only while it is ours.
     open: bool,
 }
 
 impl Input {
-    /// `modes`: of the terminal that standard input is. If it is none, it is read only if that is `wanted`: a script's own input is not
-    /// taken away from it for a container that does not ask for it.
+    /// `modes`: of the terminal that standard input is, if that is to be raw. Otherwise it is read only if that is `wanted`: a script's
+    /// own input is not taken away from it for a container that does not ask for it.
     pub(crate) fn new(modes: Option<Modes>, wanted: bool) -> Self {
-        let open = modes.is_none() && wanted;
-        let mut input = Self { stream: rustix::stdio::stdin(), modes, open };
+        let mut input = Self { stream: rustix::stdio::stdin(), modes, wanted, open: false };
         input.attend();
         input
     }
 
     /// Makes the terminal raw, if its keys are for us; in the background they are not, and it is left alone.
     pub(super) fn attend(&mut self) {
-        if let Some(modes) = &self.modes {
-            self.open = tty::is_ours(self.stream) && modes.make_raw(self.stream).is_ok();
-        }
+        self.open = match &self.modes {
+            Some(modes) => tty::is_ours(self.stream) && modes.make_raw(self.stream).is_ok(),
+            None => self.wanted && tty::is_ours(self.stream),
+        };
     }
 
     /// The terminal is as it was.
@@ -53,14 +54,14 @@ impl Input {
         match rustix::io::read(self.stream, bytes) {
             Ok(length) if length > 0 => Some(length),
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => None,
-            // A terminal that has hung up, or is another's by now: SIGHUP or SIGCONT tell more.
-            _ if self.modes.is_some() => {
-                self.open = false;
-                None
+            Ok(_) if self.modes.is_none() => {
+                (self.open, self.wanted) = (false, false);
+                Some(0)
             }
+            // A terminal that has hung up, or is another's by now: SIGHUP or SIGCONT tell more.
             _ => {
                 self.open = false;
-                Some(0)
+                None
             }
         }
     }

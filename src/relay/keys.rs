@@ -21,7 +21,6 @@ impl Keys {
     }
 
     /// `ctrl-p,ctrl-q`, unless this is a terminal on which somebody may need them for something else.
-    #[allow(dead_code)] // until nsctl attach
     pub(crate) fn usual(off: bool) -> Self {
         if off { Self::none() } else { Self::of(USUAL) }
     }
@@ -33,7 +32,6 @@ impl Keys {
     }
 
     /// As docker writes them: keys and `ctrl-KEY` with commas between; nothing for none.
-    #[allow(dead_code)] // likewise
     pub(crate) fn parse(text: &str) -> Result<Self> {
         if text.is_empty() {
             return Ok(Self::none());

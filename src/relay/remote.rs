@@ -20,12 +20,14 @@ pub(crate) enum Remote {
         ends: u8,
     },
     /// SOCK_SEQPACKET; the messages are in src/monitor.rs.
-    #[allow(dead_code)] // until nsctl attach
     Monitor {
         socket: OwnedFd,
-        /// A message that waits for room.
+        /// It holds a terminal.
+        tty: bool,
+        /// The last byte that went there, and messages that wait for room.
+        last: u8,
         size: Option<Winsize>,
-        end: bool,
+        end: Option<&'static [u8]>,
     },
     /// Nobody is there to be written to or read.
     Gone,
@@ -46,9 +48,8 @@ impl Remote {
         Self::Terminal { master, _slave: slave, last: b'\n', ends: 0 }
     }
 
-    #[allow(dead_code)] // likewise
-    pub(crate) fn monitor(socket: OwnedFd) -> Self {
-        Self::Monitor { socket, size: None, end: false }
+    pub(crate) fn monitor(socket: OwnedFd, tty: bool) -> Self {
+        Self::Monitor { socket, tty, last: b'\n', size: None, end: None }
     }
 
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -67,7 +68,7 @@ impl Remote {
     pub(super) fn is_due(&self) -> bool {
         match self {
             Self::Terminal { ends, .. } => *ends > 0,
-            Self::Monitor { size, end, .. } => size.is_some() || *end,
+            Self::Monitor { size, end, .. } => size.is_some() || end.is_some(),
             Self::Gone => false,
         }
     }
@@ -84,7 +85,10 @@ impl Remote {
     pub(super) fn end_input(&mut self) {
         match self {
             Self::Terminal { last, ends, .. } => *ends = if *last == b'\n' { 1 } else { 2 },
-            Self::Monitor { end, .. } => *end = true,
+            // The terminal goes on for others: only the usual key is typed.
+            Self::Monitor { tty: true, last: b'\n', end, .. } => *end = Some(b"i\x04"),
+            Self::Monitor { tty: true, end, .. } => *end = Some(b"i\x04\x04"),
+            Self::Monitor { end, .. } => *end = Some(b"x"),
             Self::Gone => {}
         }
     }
@@ -146,7 +150,7 @@ impl Remote {
                 }
                 Ok(0)
             }
-            Self::Monitor { socket, size, end } => {
+            Self::Monitor { socket, last, size, end, .. } => {
                 let send = |message: &[u8]| {
                     rustix::net::send(&*socket, message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).map(|_| ())
                 };
@@ -160,9 +164,10 @@ impl Remote {
                     message[0] = b'i';
                     message[1..=bytes.len()].copy_from_slice(bytes);
                     send(&message[..=bytes.len()])?;
-                } else if *end {
-                    send(b"x")?;
-                    *end = false;
+                    *last = message[bytes.len()];
+                } else if let Some(key) = *end {
+                    send(key)?;
+                    *end = None;
                 }
                 Ok(bytes.len())
             }

@@ -17,6 +17,8 @@ pub(crate) struct Exec {
     /// HOME is that of the user, who is another one than the container's.
     pub(crate) home_of_user: bool,
     pub(crate) detach: bool,
+    pub(crate) terminal: bool,
+    pub(crate) interactive: bool,
     pub(crate) argv: Vec<CString>,
 }
 
@@ -58,6 +60,8 @@ impl Exec {
             env,
             home_of_user,
             detach: typed.detach,
+            terminal: typed.tty,
+            interactive: typed.interactive,
             argv: typed.argv.into_iter().map(|word| c_string("the command", word)).collect::<Result<_>>()?,
         })
     }

@@ -108,6 +108,7 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("verbs", verbs::CASES),
     ("verbs", copies::CASES),
     ("terminals", terminals::UNMASKED),
+    ("terminals", terminals::attached::CASES),
 ];
 
 fn trial(name: String, case: Case, mask: Option<(&'static str, &'static str)>) -> Trial {

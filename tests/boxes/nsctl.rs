@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
 use libtest_mimic::Failed;
@@ -58,6 +58,10 @@ impl Running {
 
     pub(crate) fn stdout(&mut self) -> ChildStdout {
         self.0.as_mut().and_then(|child| child.stdout.take()).expect("a pipe, taken once")
+    }
+
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.0.as_mut().and_then(|child| child.stdin.take()).expect("a pipe, taken once")
     }
 
     pub(crate) fn signal(&self, signal: i32) {

@@ -9,13 +9,18 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Emulation is slow.
+fn patience() -> Duration {
+    Duration::from_secs(if std::env::var_os("NSCTL_QEMU").is_some() { 400 } else { 60 })
+}
 
 pub(crate) struct Screen {
     master: File,
     /// Kept open: the terminal stays, with its modes, when nsctl has ended.
     slave: OwnedFd,
     child: Option<Child>,
+    /// [`Screen::modes`] before the start.
+    pub(crate) before: String,
     /// What has been written on it and was not looked at yet.
     pub(crate) seen: Vec<u8>,
 }
@@ -27,8 +32,9 @@ impl Screen {
     /// Starts the command as a login would: it leads a session whose terminal this is.
     pub(crate) fn start(command: &mut Command, size: Size) -> Self {
         let (master, slave) = pair();
-        let mut screen = Self { master, slave, child: None, seen: Vec::new() };
+        let mut screen = Self { master, slave, child: None, before: String::new(), seen: Vec::new() };
         screen.resize(size);
+        screen.before = screen.modes();
         let stream = || Stdio::from(screen.slave.try_clone().unwrap());
         command.stdin(stream()).stdout(stream()).stderr(stream());
         // SAFETY: system calls alone.
@@ -68,7 +74,7 @@ impl Screen {
 
     /// Pastes: writes as fast as it is taken, and looks at what comes meanwhile.
     pub(crate) fn paste(&mut self, mut bytes: &[u8]) -> Result<(), Failed> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + patience();
         while !bytes.is_empty() {
             if Instant::now() > until {
                 return Err(format!("{} bytes of a paste were not taken", bytes.len()).into());
@@ -102,7 +108,7 @@ impl Screen {
 
     /// Waits until this is on the screen, and looks past it.
     pub(crate) fn wait_for(&mut self, text: &str) -> Result<String, Failed> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + patience();
         loop {
             if let Some(at) = self.seen.windows(text.len()).position(|bytes| bytes == text.as_bytes()) {
                 let before: Vec<u8> = self.seen.drain(..at + text.len()).collect();
@@ -117,13 +123,14 @@ impl Screen {
         }
     }
 
+    /// What is on it now, or the first of that.
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.seen).into_owned()
+        String::from_utf8_lossy(&self.seen[..self.seen.len().min(2000)]).into_owned()
     }
 
     /// Waits for the end, and reads all that came: the exit code (the signal is negative).
     pub(crate) fn end(&mut self) -> Result<i32, Failed> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + patience();
         loop {
             let some = self.poll(libc::POLLIN, 50) & libc::POLLIN != 0 && self.read() > 0;
             let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();

@@ -39,6 +39,7 @@ pub(crate) const UNMASKED: &[(&str, Case)] = &[
     ("detach_keys_are_for_what_lives_on", detach_keys),
 ];
 
+pub(crate) mod attached;
 mod inside;
 use inside::pattern;
 pub(crate) use inside::{burst as burst_inside, type_on_all};
@@ -205,7 +206,7 @@ fn paste_lines() -> Result<(), Failed> {
 }
 
 fn burst() -> Result<(), Failed> {
-    let count = if in_guest() { 10 } else { 50 };
+    let count = if in_guest() { 4 } else { 50 };
     let mut screen =
         Screen::start(&mut command(&["run", "-it", "--", &own(), "probe", "burst", &count.to_string()]), SIZE);
     let code = screen.end()?;
@@ -223,7 +224,7 @@ fn last_words() -> Result<(), Failed> {
         // Nobody looks for a while.
         std::thread::sleep(Duration::from_millis(300));
         check(screen.end()? == 0, "it ends", &screen)?;
-        if screen.seen.len() != 50_005 || !screen.text().ends_with("xlast\n") {
+        if screen.seen.len() != 50_005 || !screen.seen.ends_with(b"xlast\n") {
             return Err(format!("{} bytes came", screen.seen.len()).into());
         }
     }

@@ -9,10 +9,15 @@ starts it. The options are those of nsctl run.
 
 pub(super) const START: &str = "\
 nsctl start CONTAINER...
+nsctl start -a [-i] [--sig-proxy[=false]] [--detach-keys KEYS] CONTAINER
 
 Starts the command of containers that were created, and starts those again that have ended: with the words, the
 variables and the directory of the first time, and from the same image or root. What the last run changed in
 memory is gone; --overlay-upper keeps changes. One that runs is left alone.
+
+  -a, --attach           attach to it, from its first output on
+  -i, --interactive      and hand standard input on
+  --sig-proxy[=false], --detach-keys KEYS    as nsctl attach has them
 ";
 
 pub(super) const STOP: &str = "\
@@ -64,6 +69,20 @@ nsctl unpause CONTAINER... | --all    (resume is the same)
 All processes of a container stand still, or go on. That takes a cgroup: every detached container has one.
 ";
 
+pub(super) const ATTACH: &str = "\
+nsctl attach [OPTIONS] CONTAINER
+
+What a detached container writes comes out here from now on, and what is typed here goes to it (to its terminal, if
+it was made with -t; otherwise if it was made with -i). Several may be attached to one container. Exit status: the
+container's, when it ends; 0 after detaching, and it goes on.
+
+  --no-stdin             only look
+  --sig-proxy[=false]    signals are for the container's command (default), but for a hang-up of this terminal;
+                         with a terminal of its own they are not, since its keys are
+  --detach-keys KEYS     what to press to leave it running: keys with commas between, ctrl-KEY for one with Ctrl;
+                         default: ctrl-p,ctrl-q, but none ('') on a console or a serial line
+";
+
 pub(super) const LOGS: &str = "\
 nsctl logs [-f] [-t] [-n N] [--since TIME] [--until TIME] CONTAINER
 
@@ -94,7 +113,9 @@ is killed.
   -e, --env NAME=VALUE | NAME    set a variable, or take the caller's
   --env-file FILE            lines of NAME=VALUE or NAME
   -w, --workdir DIR          default: the container's
-  -i, --interactive          keep standard input: the default, since input is handed through as it is
+  -i, --interactive          keep standard input: the default, since input is handed through as it is;
+                             with -t and an input that is no terminal, type that in
+  -t, --tty                  a terminal of its own, of the container's devpts, relayed as by nsctl run -t
   -d, --detach               do not wait for it; its streams are /dev/null
   --explain                  print every step, run nothing
   --verbose                  print the same lines as they happen, with microseconds
