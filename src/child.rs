@@ -17,12 +17,13 @@ use crate::linux::cgroup::{self, Version};
 use crate::linux::join::Target;
 use crate::linux::process::{self, Spawned};
 use crate::linux::{clock, file, sys};
-use crate::monitor::{self, Files};
+use crate::monitor::{self, Files, What};
 use crate::plan::{Op, Plan, Who};
 use crate::reaper::{self, LeftBehind};
 use crate::spec::User;
 use crate::sync::Message;
 
+mod check;
 mod identity;
 mod parent;
 mod terminal;
@@ -51,6 +52,8 @@ pub(crate) struct Inherited {
     /// Of a container that lives on: what nsctl inside keeps, and what the command has as 0, 1 and 2.
     pub(crate) files: Option<Files>,
     pub(crate) streams: Vec<OwnedFd>,
+    /// /dev/null of the host's, for commands that nobody hears.
+    pub(crate) nothing: Option<OwnedFd>,
     /// The caller's signal mask, and whether it ignored SIGCHLD.
     pub(crate) mask: u64,
     pub(crate) sigchld_ignored: bool,
@@ -313,13 +316,17 @@ impl Child<'_> {
         sys::wipe_words();
         // Nothing of the starter's stays open; what it waits for on a pipe comes to its end.
         self.streams()?;
-        monitor::run(&mut files, left_behind, keep, starter, &mut |tell| {
-            self.inherited.theirs = tell;
+        monitor::run(&mut files, left_behind, keep, starter, &mut |what| {
+            let check = matches!(what, What::Check);
+            self.inherited.theirs = if let What::Command(tell) = what { tell } else { None };
             let cgroup = group.map(|group| self.inherited.groups[group].as_fd());
             let spawned = process::spawn(0, cgroup);
             match spawned? {
                 Spawned::Child { placed } => {
                     self.placed = placed;
+                    if check {
+                        self.check();
+                    }
                     self.follow(Who::Payload);
                     sys::exit(FAILED)
                 }

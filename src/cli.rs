@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 
 mod copy;
 mod events;
+mod health;
 mod help;
 mod image;
 mod limits;
@@ -20,6 +21,7 @@ pub(crate) use copy::Copy;
 mod update;
 pub(crate) use events::Events;
 mod verbs;
+pub(crate) use health::Health;
 pub(crate) use help::{VERSION, text as help};
 pub(crate) use image::Image;
 pub(crate) use limits::{Cgroup, Limits};
@@ -107,6 +109,7 @@ pub(crate) struct Run {
     pub(crate) log: Option<String>,
     pub(crate) log_size: Option<String>,
     pub(crate) restart: Option<String>,
+    pub(crate) health: Health,
     pub(crate) stop_timeout: Option<String>,
     /// The whole command line, of one that lives on.
     pub(crate) words: Vec<OsString>,

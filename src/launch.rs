@@ -217,7 +217,14 @@ impl Container {
                 self.note_in_file(path, &format!("{pid}\n"))?;
             }
             Op::CidFile(path) => self.note_in_file(path, &plan.id)?,
-            Op::KeepFiles { interactive, log } => self.keep_files(*interactive, *log)?,
+            Op::KeepFiles { interactive, log } => {
+                self.keep_files(*interactive, *log)?;
+                if !plan.health.strings().is_empty() {
+                    let nothing =
+                        rustix::fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+                    self.inherited.nothing = Some(nothing?);
+                }
+            }
             Op::Release => {
                 let ours = inherited.ours.as_ref().ok_or(Errno::PIPE)?;
                 Message::Go.send(ours)?;

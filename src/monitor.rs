@@ -20,11 +20,13 @@ use crate::state::events::Value;
 use crate::state::{self, Cause, Phase, Status};
 
 mod clients;
+mod health;
 mod log;
 mod outside;
 mod polled;
 pub(crate) use clients::{ATTACH, SIGNAL, SIZE, START};
 use clients::{CAME, Clients, Request, packet};
+use health::Health;
 use log::Log;
 pub(crate) use log::make as make_log;
 use outside::Outside;
@@ -52,8 +54,14 @@ const FIRST_WAIT: u64 = 100;
 const LONGEST_WAIT: u64 = 60_000;
 const RAN_WELL: u64 = 10_000;
 
-/// Starts the command; failures are told to the descriptor.
-type Spawn<'a> = &'a mut dyn FnMut(Option<OwnedFd>) -> Result<Process, Errno>;
+pub(crate) enum What {
+    /// The command; failures are told to the descriptor.
+    Command(Option<OwnedFd>),
+    /// The one that asks how it is.
+    Check,
+}
+
+type Spawn<'a> = &'a mut dyn FnMut(What) -> Result<Process, Errno>;
 
 struct Monitor<'a> {
     files: &'a Files,
@@ -65,6 +73,7 @@ struct Monitor<'a> {
     command: Option<Process>,
     status: Status,
     log: Log<'a>,
+    health: Option<Health>,
     clients: Clients,
     /// When to start the command again, in milliseconds of the monotonic clock.
     again_at: Option<u64>,
@@ -112,6 +121,7 @@ fn serve(
         command: None,
         status: Status::created(),
         log: Log::new(files.dir.as_fd(), log, keep.log),
+        health: keep.health.and_then(|times| Health::new(files.dir.as_fd(), times).ok()),
         clients: Clients::new(),
         again_at: None,
         wait: FIRST_WAIT,
@@ -134,6 +144,9 @@ fn serve(
         if monitor.again_at.is_some_and(|time| time <= now()) {
             monitor.start_again();
         }
+        if let Some(health) = &mut monitor.health {
+            health.act(now(), || (monitor.spawn)(What::Check));
+        }
     }
 }
 
@@ -146,15 +159,18 @@ impl Monitor<'_> {
         self.oom_kills = self.outside.oom_kills();
         // Whoever waits for the end-of-file of this finds a status that says that it runs.
         let held = tell.as_ref().map(OwnedFd::try_clone);
-        match (self.spawn)(tell) {
+        match (self.spawn)(What::Command(tell)) {
             Ok(command) => self.command = Some(command),
             Err(_) => self.finish(Ended::Exited(crate::error::FAILED), Cause::NotStarted),
         }
-        if self.keep.restart == Restart::No {
+        if self.keep.restart == Restart::No && self.keep.health.is_none() {
             // The plan was for the command, which runs; and nothing else of ours is on the heap.
             sys::forget_heap();
         }
         self.began = now();
+        if let Some(health) = &mut self.health {
+            health.begin(self.began);
+        }
         self.status.phase = Phase::Running;
         self.status.started = clock::epoch_seconds();
         self.write_status();
@@ -192,7 +208,8 @@ impl Monitor<'_> {
             self.outputs().for_each(|(_, stream)| polled.add(stream, PollFlags::IN));
         }
         self.clients.poll(self.input.as_ref().map(AsFd::as_fd), &mut polled);
-        let time = self.again_at.map(|at| {
+        let next = self.health.as_ref().and_then(Health::next);
+        let time = self.again_at.into_iter().chain(next).min().map(|at| {
             let milliseconds = at.saturating_sub(now());
             Timespec { tv_sec: (milliseconds / 1000) as i64, tv_nsec: (milliseconds % 1000 * 1_000_000) as i64 }
         });
@@ -216,6 +233,8 @@ impl Monitor<'_> {
         while let Some((pid, how)) = process::reap() {
             if self.command.as_ref().is_some_and(|command| command.pid == pid) {
                 ended = Some(how);
+            } else if let Some(news) = self.health.as_mut().and_then(|health| health.ended(pid, how, now())) {
+                self.note("health_status", &[("health", Value::Text(news))]);
             }
         }
         if let Some(how) = ended {
@@ -292,6 +311,9 @@ impl Monitor<'_> {
         // We are PID 1 of a namespace of our own: -1 is everyone in it, and nobody else.
         let _ = sys::kill(-1, libc::SIGKILL);
         process::reap_all();
+        if let Some(health) = &mut self.health {
+            health.end();
+        }
         self.take_output();
         let more_killed = self.outside.oom_kills() > self.oom_kills;
         let cause = if more_killed { Cause::OutOfMemory } else { Cause::None };

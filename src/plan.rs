@@ -337,6 +337,8 @@ pub(crate) struct Plan {
     pub(crate) stop_timeout: Option<u32>,
     /// None: it ends with its supervisor.
     pub(crate) keep: Option<Keep>,
+    /// The words of the command that asks whether the container is well.
+    pub(crate) health: StringArray,
     /// To start it again.
     pub(crate) words: Option<Words>,
     /// For the record: what its root is, and what `exec` inherits.
@@ -399,6 +401,7 @@ impl Plan {
             workdir: spec.workdir.as_ref().map(|dir| dir.to_string_lossy().into_owned()).unwrap_or_default(),
             joined: joins.iter().map(|(_, kind)| *kind).collect(),
             keep: spec.keep,
+            health: StringArray::new(spec.health),
             memory: spec.limits.memory,
         })
     }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 
 mod cgroup;
 mod exec;
+mod health;
 mod keep;
 mod limits;
 mod mounts;
@@ -17,6 +18,7 @@ mod root;
 mod time;
 pub(crate) use cgroup::Cgroup;
 pub(crate) use exec::Exec;
+pub(crate) use health::Health;
 pub(crate) use keep::{Keep, Restart};
 pub(crate) use limits::{CPU_PERIOD, Limits, Throttle, UNLIMITED, size, weight_of_shares};
 pub(crate) use mounts::{Device, IdMap, Mount, What};
@@ -83,6 +85,8 @@ pub(crate) struct Spec {
     pub(crate) oom_score_adj: Option<i32>,
     /// None: it ends with nsctl, and nothing of it stays. Otherwise it has a group in any case, to be paused, counted and ended by.
     pub(crate) keep: Option<Keep>,
+    /// The words of the command that asks whether it is well; none: nobody asks.
+    pub(crate) health: Vec<CString>,
     /// Whether `ps` shall list it.
     pub(crate) listed: bool,
     pub(crate) argv: Vec<CString>,
@@ -147,6 +151,7 @@ impl Spec {
             stop_signal: process::stop_signal(&run, &image.stop_signal)?,
             stop_timeout: number("--stop-timeout", run.stop_timeout.as_deref(), i32::MAX as u32)?,
             cidfile: run.cidfile.clone().map(|file| c_string("--cidfile", file)).transpose()?,
+            health: Health::new(&run.health)?.map(|(_, words)| words).unwrap_or_default(),
             keep: Keep::new(&run, private(&namespaces.pid))?,
             pidfile: run.pidfile.clone().map(|file| c_string("--pidfile", file)).transpose()?,
             preserve_fds: number("--preserve-fds", run.preserve_fds.as_deref(), 1024)?.unwrap_or(0),

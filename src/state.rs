@@ -51,10 +51,12 @@ const NEW: &CStr = c"new";
 pub(crate) const LOG: &CStr = c"log";
 pub(crate) const OLD_LOG: &CStr = c"log.1";
 pub(crate) const CONTROL: &CStr = c"control";
+/// How healthy it is.
+pub(crate) const HEALTH: &CStr = c"health";
 pub(crate) const STOPPING: &CStr = c"stopping";
 /// All that may be in a container's directory.
 const FILES: [&CStr; 10] =
-    [RECORD, NEW, status::STATUS, words::WORDS, words::ENVIRON, LOG, OLD_LOG, CONTROL, STOPPING, c"health"];
+    [RECORD, NEW, status::STATUS, words::WORDS, words::ENVIRON, LOG, OLD_LOG, CONTROL, STOPPING, HEALTH];
 /// A directory without a record may be one that is being made.
 const GRACE_SECONDS: i64 = 2;
 

@@ -180,6 +180,13 @@ pub(super) fn execute(plan: &Plan, home: &Home, tell: Option<&OwnedFd>) -> Errno
     errno
 }
 
+/// The shell that asks how the container is.
+pub(super) fn execute_check(plan: &Plan, home: &Home) -> Errno {
+    let home = Some(home.as_c_str()).filter(|text| plan.home_of_user && !text.is_empty());
+    let shell = plan.health.strings().first().map_or(c"", |shell| shell.as_c_str());
+    sys::execve(shell, &plan.health, &plan.envp, home)
+}
+
 fn is_there(program: &CStr) -> bool {
     rustix::fs::openat(CWD, program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).is_ok()
 }

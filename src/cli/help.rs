@@ -167,6 +167,14 @@ Living on
   --cidfile FILE           write the id
   --stop-timeout SECONDS   from its stop signal to SIGKILL; default: 10
 
+Health (of one that lives on; shown by nsctl ps)
+  --health-cmd COMMAND            asks how it is, by /bin/sh -c inside, as the command's user: 0 is healthy
+  --health-interval DURATION      between two questions; default: 30s
+  --health-timeout DURATION       what takes longer is killed and a failure; default: 30s
+  --health-retries N              so many failures one after the other are unhealthy; default: 3
+  --health-start-period DURATION  failures until then do not count; default: 0s
+  --no-healthcheck                nobody asks: the default, since an image's own health check is not used
+
 Bookkeeping
   --name NAME              unique; a detached one has a made-up name otherwise
   -l, --label NAME=VALUE   shown by nsctl ps --format json

@@ -75,7 +75,7 @@ fn short(letter: char, run: &mut Run, parser: &mut Parser) -> Result<()> {
 }
 
 fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
-    if run.limits.take(name, parser)? || run.cgroup.take(name, parser)? {
+    if run.limits.take(name, parser)? || run.cgroup.take(name, parser)? || run.health.take(name, parser)? {
         return Ok(());
     }
     match name {

@@ -13,7 +13,7 @@ use crate::commands::print;
 use crate::error::{self, Error, Result};
 use crate::launch::control_address;
 use crate::linux::join::Stranger;
-use crate::linux::socket;
+use crate::linux::{file, socket};
 use crate::monitor;
 use crate::state::events::{self, Event, Value};
 use crate::state::{self, Entry, Phase, Record, State};
@@ -121,6 +121,12 @@ impl Container {
 
     pub(crate) fn dir(&self) -> BorrowedFd<'_> {
         self.entry.dir.as_fd()
+    }
+
+    /// What its nsctl inside has found out last. None: nobody looks.
+    pub(crate) fn health(&self) -> Option<String> {
+        let text = file::read_text(self.dir(), state::HEALTH).ok()?;
+        Some(text.trim_end().to_string()).filter(|word| !word.is_empty())
     }
 
     /// For `nsctl events`.

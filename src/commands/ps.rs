@@ -23,6 +23,8 @@ struct Row {
     created: u64,
     age_seconds: u64,
     state: &'static str,
+    /// starting, healthy or unhealthy; null where nobody looks.
+    health: Option<String>,
     /// null: it has not ended.
     exit_code: Option<u8>,
     image: String,
@@ -59,6 +61,7 @@ pub(crate) fn ps(typed: &cli::Ps) -> Result<u8> {
 
 fn row(container: Container, now: u64) -> Row {
     let (pid, state, exit_code) = condition(&container);
+    let health = (state == "running").then(|| container.health()).flatten();
     let record = container.entry.record;
     Row {
         id: record.id,
@@ -68,6 +71,7 @@ fn row(container: Container, now: u64) -> Row {
         created: record.created,
         age_seconds: now.saturating_sub(record.created),
         state,
+        health,
         exit_code,
         image: record.image,
         labels: record.labels.unwrap_or_default(),
@@ -91,9 +95,10 @@ fn cells(row: Row) -> Vec<String> {
         row.name,
         if row.pid == 0 { String::new() } else { row.pid.to_string() },
         age(row.age_seconds),
-        match row.exit_code {
-            Some(code) => format!("{} ({code})", row.state),
-            None => row.state.into(),
+        match (row.exit_code, row.health) {
+            (Some(code), _) => format!("{} ({code})", row.state),
+            (None, Some(health)) => format!("{} ({health})", row.state),
+            (None, None) => row.state.into(),
         },
         row.command.join(" "),
         clock::rfc3339(row.created),

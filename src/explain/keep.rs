@@ -24,7 +24,14 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
                 "poll([signals, control, output, …]); clone3({{flags=CLONE_PIDFD{}, …}})",
                 if group.is_some() { "|CLONE_INTO_CGROUP" } else { "" }
             ),
-            "until the command ends for good: starts it, reaps, forwards, keeps the log; the only process of nsctl's that stays",
+            match plan.keep.and_then(|keep| keep.health) {
+                Some(_) => {
+                    "starts the command, and beside it, from time to time, the one that asks how it is; reaps, forwards, keeps the log; the only process of nsctl's that stays"
+                }
+                None => {
+                    "until the command ends for good: starts it, reaps, forwards, keeps the log; the only process of nsctl's that stays"
+                }
+            },
         ),
         Op::Streams => ("dup2(…, 0); dup2(…, 1); dup2(…, 2)".into(), "its input and output are nsctl's"),
         Op::CidFile(path) => (format!("openat(AT_FDCWD, {}, O_CREAT), write, renameat", quoted(path)), "--cidfile"),

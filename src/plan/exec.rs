@@ -37,6 +37,7 @@ impl Plan {
             stop_signal: None,
             stop_timeout: None,
             keep: None,
+            health: StringArray::new(Vec::new()),
             words: None,
             image: String::new(),
             user: String::new(),

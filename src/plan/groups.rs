@@ -263,6 +263,7 @@ mod tests {
                 remove: false,
                 log: None,
                 restart: crate::spec::Restart::No,
+                health: None,
                 interactive: false,
             }),
             ..spec()

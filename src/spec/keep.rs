@@ -1,6 +1,6 @@
 //! What a container is that lives on without its starter.
 
-use super::limits;
+use super::{Health, limits};
 use crate::cli;
 use crate::error::{Error, Result};
 
@@ -13,6 +13,8 @@ pub(crate) struct Keep {
     /// Bytes after which the log is begun anew (the one before is kept); None: there is no log.
     pub(crate) log: Option<u64>,
     pub(crate) restart: Restart,
+    /// Somebody asks from time to time whether it is well.
+    pub(crate) health: Option<Health>,
     /// Standard input stays open for `attach`.
     pub(crate) interactive: bool,
 }
@@ -41,6 +43,7 @@ impl Keep {
                 ("--log", run.log.is_some()),
                 ("--log-size", run.log_size.is_some()),
                 ("--cidfile", run.cidfile.is_some()),
+                ("--health-cmd", run.health.command.is_some()),
             ];
             return match misplaced.into_iter().find(|(_, given)| *given) {
                 Some((option, _)) => Err(Error::new(format!("{option} is for a container that lives on"))
@@ -61,7 +64,13 @@ impl Keep {
         if run.rm && restart != Restart::No {
             return Err(Error::new("--rm and --restart contradict each other"));
         }
+        let health = Health::new(&run.health)?.map(|(times, _)| times);
+        if health.is_some() && run.cgroup.delegate {
+            return Err(Error::new("--health-cmd and --cgroup-delegate contradict each other")
+                .hint("in a group that is handed over, only its owner starts commands"));
+        }
         Ok(Some(Self {
+            health,
             wait_for_start: run.create,
             remove: run.rm,
             log: log(run)?,

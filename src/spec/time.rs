@@ -5,7 +5,6 @@ use crate::error::{Error, Result};
 const SECOND: u64 = 1_000_000_000;
 
 /// Nanoseconds of a duration as Go writes it: numbers with units, such as 1h30m, 1.5s or 200ms.
-#[cfg(test)]
 pub(crate) fn duration(option: &str, typed: &str) -> Result<u64> {
     span(typed)
         .ok_or_else(|| Error::new(format!("{option} {typed} is not a duration")).hint("such as 30s, 1m30s or 500ms"))

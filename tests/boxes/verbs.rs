@@ -2,17 +2,20 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 
 use libtest_mimic::Failed;
 
 use crate::Case;
 use crate::nsctl::{Outcome, Running, must, nsctl, outcome, spawn, state};
+use crate::root::Root;
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("events_are_kept_and_followed", events),
     ("events_of_all_verbs", every_event),
     ("rename_gives_another_name", rename),
     ("prune_removes_what_has_ended", prune),
+    ("health_is_asked_for", health),
     ("top_lists_what_runs_inside", top),
     ("stats_count_what_is_used", stats),
 ];
@@ -245,4 +248,87 @@ fn prune() -> Result<(), Failed> {
     must(all.code == 0 && names() == "running", "what runs stays", &all)?;
     let wrong = nsctl(&["prune", "-f", "--filter", "until=1h"]);
     must(wrong.code == 125, "another filter", &wrong)
+}
+
+/// Polls until `ps` shows the container as being so.
+fn is_shown(name: &str, state: &str) -> Result<(), Failed> {
+    let mut listed = nsctl(&["ps", "-a", "--format", "name,state"]);
+    for _ in 0..300 {
+        if listed.out.lines().any(|line| line == format!("{name}\t{state}")) {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        listed = nsctl(&["ps", "-a", "--format", "name,state"]);
+    }
+    must(false, &format!("{name} becomes {state}"), &listed)
+}
+
+/// Its command is asked in the container's root, as the container's user, without capabilities that the command does not have.
+fn health() -> Result<(), Failed> {
+    let _left = Removed("asked");
+    let root = Root::plain("health").dir("w");
+    std::os::unix::fs::chown(root.at("w"), Some(1000), Some(1000))?;
+    let check = "grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status > /w/check; echo noise; test -e /w/good";
+    let own = "grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status > /w/own; sleep 60; true";
+    let mut args = vec!["run", "-d", "--name", "asked", "--rootfs", root.path(), "--rw", "-u", "1000:1000"];
+    args.extend([
+        "--health-cmd",
+        check,
+        "--health-interval",
+        "100ms",
+        "--health-retries",
+        "2",
+        "--",
+        "sh",
+        "-c",
+        own,
+    ]);
+    let run = nsctl(&args);
+    must(run.code == 0, "it starts", &run)?;
+    is_shown("asked", "running (unhealthy)")?;
+    let (own, check) = (fs::read_to_string(root.at("w/own"))?, fs::read_to_string(root.at("w/check"))?);
+    if own != check || !own.contains("Uid:\t1000\t") {
+        return Err(format!("the command is {own}, and who asks is {check}").into());
+    }
+    fs::write(root.at("w/good"), "")?;
+    is_shown("asked", "running (healthy)")?;
+    let said =
+        nsctl(&["events", "--since", "1m", "--until", "0s", "-f", "container=asked", "-f", "event=health_status"]);
+    must(said.out.contains("health=unhealthy)") && said.out.contains("health=healthy)"), "events", &said)?;
+    let logged = nsctl(&["logs", "asked"]);
+    must(logged.out.is_empty() && logged.err.is_empty(), "what it says is not the command's output", &logged)?;
+    let json = nsctl(&["ps", "--format", "json"]);
+    must(json.out.contains(r#""state":"running","health":"healthy""#), "json", &json)?;
+    let stopped = nsctl(&["stop", "-t", "1", "asked"]);
+    must(stopped.code == 0, "it stops", &stopped)?;
+    is_shown("asked", "exited (143)")?;
+    let removed = nsctl(&["rm", "asked"]);
+    must(removed.code == 0, "and goes", &removed)?;
+    // One that hangs is a failure, too.
+    let mut args = vec!["run", "-d", "--name", "asked", "--health-cmd", "sleep 60", "--health-interval", "50ms"];
+    args.extend(["--health-timeout", "50ms", "--health-retries", "1", "--", "sh", "-c", "sleep 60; true"]);
+    let run = nsctl(&args);
+    must(run.code == 0, "it starts", &run)?;
+    is_shown("asked", "running (unhealthy)")?;
+    let removed = nsctl(&["rm", "-f", "asked"]);
+    must(removed.code == 0, "and goes", &removed)?;
+    // With a terminal, which the command's user gets, and the one who asks has none of.
+    let null = fs::metadata("/dev/null")?;
+    let mut args = vec!["run", "-d", "-t", "--name", "asked", "--rootfs", root.path(), "-u", "1000", "--health-cmd"];
+    args.extend(["test ! -t 0 && ! test -t 1", "--health-interval", "50ms", "--", "sh", "-c", "sleep 60; true"]);
+    let run = nsctl(&args);
+    must(run.code == 0, "it starts", &run)?;
+    is_shown("asked", "running (healthy)")?;
+    let after = fs::metadata("/dev/null")?;
+    let same = (null.uid(), null.gid(), null.mode()) == (after.uid(), after.gid(), after.mode());
+    must(same, "the host's /dev/null is as before", &run)?;
+    for (args, said) in [
+        (&["run", "--health-cmd", "true", "true"][..], "--health-cmd is for a container that lives on"),
+        (&["run", "-d", "--health-interval", "1s", "true"], "need --health-cmd"),
+        (&["run", "-d", "--health-cmd", "true", "--health-interval", "1", "true"], "is not a duration"),
+    ] {
+        let refused = nsctl(args);
+        must(refused.code == 125 && refused.err.contains(said), said, &refused)?;
+    }
+    Ok(())
 }
