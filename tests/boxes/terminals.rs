@@ -36,7 +36,6 @@ pub(crate) const UNMASKED: &[(&str, Case)] = &[
     ("who_closes_the_output_hangs_up", closed_output),
     ("in_the_background_the_terminal_is_left_alone", background),
     ("a_hang_up_reaches_the_command", hang_up),
-    ("detach_keys_are_for_what_lives_on", detach_keys),
 ];
 
 pub(crate) mod attached;
@@ -389,16 +388,4 @@ fn hang_up() -> Result<(), Failed> {
     screen.signal(libc::SIGHUP);
     screen.end()?;
     check(mark.exists(), "the command heard of it", &screen)
-}
-
-fn detach_keys() -> Result<(), Failed> {
-    let outcome = nsctl(&["run", "--detach-keys", "ctrl-p,ctrl-q", "--", "true"]);
-    must(outcome.code == 125 && outcome.err.contains("nsctl attach"), "refused with a sentence", &outcome)?;
-    let outcome = nsctl(&["run", "--detach-keys", "", "--", "true"]);
-    must(outcome.code == 0, "none are none", &outcome)?;
-    let mut screen = shell(&[], "stty raw -echo; echo ready; head -c 3 | od -An -tx1");
-    screen.wait_for("ready")?;
-    screen.keys("\x10\x11x");
-    screen.wait_for("10 11 78")?;
-    check(screen.end()? == 0, "in the foreground they are keys like others", &screen)
 }

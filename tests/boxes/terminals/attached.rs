@@ -5,7 +5,7 @@ use std::process::Stdio;
 use libtest_mimic::Failed;
 
 use super::inside::pattern;
-use super::{SIZE, check, in_guest, settle};
+use super::{SIZE, check, in_guest, settle, shell};
 use crate::Case;
 use crate::host::plain;
 use crate::nsctl::{Outcome, Running, command, must, nsctl, outcome, own, spawn};
@@ -17,6 +17,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("attach_is_ended_and_the_container_goes_on", told),
     ("attach_to_pipes_hands_signals_and_streams_on", pipes),
     ("attach_refuses_what_it_cannot_have", refusals),
+    ("detach_keys_are_for_what_lives_on", detach_keys),
     ("start_attached_shows_all_from_the_first_byte", start),
     ("a_burst_through_nsctl_inside_arrives_whole", burst),
     ("exec_with_a_terminal_of_its_own", exec),
@@ -213,4 +214,16 @@ fn exec() -> Result<(), Failed> {
     check(screen.end()? == 137 && screen.modes() == screen.before, "killed", &screen)?;
     let outcome = nsctl(&["exec", "-t", "attach-11", "stty", "size"]);
     must(outcome.code == 0 && outcome.out == "24 80\r\n", "without a terminal outside", &outcome)
+}
+
+fn detach_keys() -> Result<(), Failed> {
+    let outcome = nsctl(&["run", "--detach-keys", "ctrl-p,ctrl-q", "--", "true"]);
+    must(outcome.code == 125 && outcome.err.contains("nsctl attach"), "refused with a sentence", &outcome)?;
+    let outcome = nsctl(&["run", "--detach-keys", "", "--", "true"]);
+    must(outcome.code == 0, "none are none", &outcome)?;
+    let mut screen = shell(&[], "stty raw -echo; echo ready; head -c 3 | od -An -tx1");
+    screen.wait_for("ready")?;
+    screen.keys("\x10\x11x");
+    screen.wait_for("10 11 78")?;
+    check(screen.end()? == 0, "in the foreground they are keys like others", &screen)
 }
