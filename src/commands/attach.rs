@@ -69,6 +69,7 @@ fn connect(container: &Container) -> Result<OwnedFd> {
 }
 
 fn relay(container: &Container, socket: OwnedFd, wanted: Wanted) -> Result<u8> {
+    container.note("attach", &[]);
     let own_terminal = container.record().tty;
     let stdin = rustix::stdio::stdin();
     let modes = if own_terminal && wanted.input { Modes::of(stdin) } else { None };
