@@ -2,32 +2,34 @@
 //! the init's and the payload's, one system call each, in order; it does not allocate, look anything up or print.
 //! The first failure is sent to the supervisor as the step's number, and ends the process.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use linux_raw_sys::general as k;
-use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::net::RecvFlags;
 use rustix::process::DumpableBehavior;
 use rustix::thread::LinkNameSpaceType;
 
 use crate::error::{FAILED, NOT_EXECUTABLE, NOT_FOUND};
-use crate::linux::cgroup::{self, Version};
 use crate::linux::join::Target;
 use crate::linux::process::{self, Spawned};
 use crate::linux::{clock, file, sys};
-use crate::monitor::{self, Files, What};
+use crate::monitor::Files;
 use crate::plan::{Op, Plan, Who};
 use crate::reaper::{self, LeftBehind};
-use crate::spec::User;
 use crate::sync::Message;
 
 mod check;
+mod descriptors;
+mod groups;
 mod identity;
+mod keep;
 mod parent;
 mod terminal;
 mod tree;
+pub(crate) use descriptors::close_from;
+use descriptors::close_on_exec_from;
 use identity::Home;
 use terminal::Terminal;
 use tree::Tree;
@@ -287,65 +289,6 @@ impl Child<'_> {
         }
     }
 
-    /// End-of-file on the pair means that the starter was killed before it had recorded the container.
-    fn await_record(&self) {
-        let Some(theirs) = &self.inherited.theirs else { return };
-        let mut message = [0u8; 8];
-        loop {
-            match rustix::net::recv(theirs, &mut message[..], RecvFlags::empty()) {
-                Ok((0, _)) | Err(_) => {
-                    reaper::clear_up(self.left_behind);
-                    sys::exit(FAILED);
-                }
-                Ok(_) if Message::from_bytes(message) == Some(Message::Go) => return,
-                Ok(_) => {}
-            }
-        }
-    }
-
-    /// PID 1 stays, and starts the command when it is time.
-    fn monitor(&mut self, group: Option<usize>) -> Result<(), Errno> {
-        let mut files = self.inherited.files.take().ok_or(Errno::BADF)?;
-        let keep = self.plan.keep.ok_or(Errno::INVAL)?;
-        let (starter, left_behind) = (self.inherited.theirs.take(), self.left_behind);
-        if let Some(master) = self.terminal.master.take() {
-            rustix::fs::fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)?;
-            files.streams = [Some(rustix::io::fcntl_dupfd_cloexec(&master, 3)?), Some(master), None];
-            files.terminal = true;
-        }
-        sys::wipe_words();
-        // Nothing of the starter's stays open; what it waits for on a pipe comes to its end.
-        self.streams()?;
-        monitor::run(&mut files, left_behind, keep, starter, &mut |what| {
-            let check = matches!(what, What::Check);
-            self.inherited.theirs = if let What::Command(tell) = what { tell } else { None };
-            let cgroup = group.map(|group| self.inherited.groups[group].as_fd());
-            let spawned = process::spawn(0, cgroup);
-            match spawned? {
-                Spawned::Child { placed } => {
-                    self.placed = placed;
-                    if check {
-                        self.check();
-                    }
-                    self.follow(Who::Payload);
-                    sys::exit(FAILED)
-                }
-                Spawned::Parent(payload) => {
-                    self.inherited.theirs = None;
-                    Ok(payload)
-                }
-            }
-        })
-    }
-
-    /// Not close-on-exec, as the three are.
-    fn streams(&self) -> Result<(), Errno> {
-        let [input, output, errors] = &self.inherited.streams[..] else { return Err(Errno::BADF) };
-        rustix::stdio::dup2_stdin(input)?;
-        rustix::stdio::dup2_stdout(output)?;
-        rustix::stdio::dup2_stderr(errors)
-    }
-
     /// PID 1 makes PID 2. The payload goes on with its own steps; PID 1 becomes the reaper.
     fn spawn(&mut self, group: Option<usize>) -> Result<(), Errno> {
         let cgroup = group.map(|group| self.inherited.groups[group].as_fd());
@@ -362,44 +305,6 @@ impl Child<'_> {
                 reaper::run(payload, self.left_behind)
             }
         }
-    }
-
-    fn enter(&self, group: usize) -> Result<(), Errno> {
-        if self.placed && self.plan.groups[group].version == Version::V2 {
-            return Ok(());
-        }
-        cgroup::enter(self.inherited.groups[group].as_fd())
-    }
-
-    /// Hands the group to the user that the command will be. On v2 that is in a group of its own in there, from now on: the one that
-    /// is handed over may then hand on controllers.
-    fn delegate(&self, group: usize, user: Option<&User>) -> Result<(), Errno> {
-        let version = self.plan.groups[group].version;
-        let group = self.inherited.groups[group].as_fd();
-        let leaf = match version {
-            Version::V1 => None,
-            Version::V2 => {
-                let leaf = file::open_dir(group, cgroup::LEAF)?;
-                cgroup::enter(leaf.as_fd())?;
-                Some(leaf)
-            }
-        };
-        let Some((uid, gid)) = user.map(identity::ids).transpose()? else { return Ok(()) };
-        cgroup::delegate(group, version, uid, gid)?;
-        leaf.map_or(Ok(()), |leaf| cgroup::delegate(leaf.as_fd(), version, uid, gid))
-    }
-
-    fn mount_group(&self, group: usize, writable: bool) -> Result<(), Errno> {
-        let group = &self.plan.groups[group];
-        let read_only = if writable { MountFlags::empty() } else { MountFlags::RDONLY };
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | read_only;
-        let (fs, options) = match group.version {
-            Version::V1 => (c"cgroup", Some(group.controllers.as_c_str())),
-            Version::V2 => (c"cgroup2", None),
-        };
-        // The same file system twice on one mount point is EBUSY: take the host's view away first, from our copy.
-        rustix::mount::unmount(group.mount.as_c_str(), UnmountFlags::DETACH)?;
-        rustix::mount::mount(c"cgroup", group.mount.as_c_str(), fs, flags, options)
     }
 }
 
@@ -434,55 +339,4 @@ fn link_kind(kind: u32) -> Option<LinkNameSpaceType> {
         k::CLONE_NEWCGROUP => Some(LinkNameSpaceType::ControlGroup),
         _ => None,
     }
-}
-
-/// Closes every descriptor from `first` on but `kept`, which is close-on-exec. To mark the others would be too late: the kernel finds
-/// the program, and its interpreter, before it closes anything, and `/proc/self/fd/N/../..` would lead to the host's files
-/// (CVE-2024-21626). The owners of what is closed never come to use or drop it: this process executes, or exits.
-pub(crate) fn close_from(first: u32, kept: Option<&OwnedFd>) -> Result<(), Errno> {
-    let kept = kept.map_or(first.wrapping_sub(1), |kept| kept.as_raw_fd() as u32);
-    let ranges = [(first, kept.wrapping_sub(1)), (first.max(kept.wrapping_add(1)), u32::MAX)];
-    let mut closed = Ok(());
-    for (from, to) in ranges.into_iter().filter(|(from, to)| from <= to && *to >= first) {
-        closed = closed.and_then(|()| sys::close_range(from, to));
-    }
-    match closed {
-        Err(Errno::NOSYS | Errno::PERM) => {}
-        other => return other,
-    }
-    each_open_from(first, |fd| {
-        if fd as u32 != kept {
-            sys::close(fd);
-        }
-    })
-}
-
-/// close_range(2), or before 5.11 and where it is masked: a walk over /proc/self/fd that does the same.
-fn close_on_exec_from(first: u32) -> Result<(), Errno> {
-    match sys::close_on_exec_from(first) {
-        Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {}
-        other => return other,
-    }
-    // EBADF: it was closed since.
-    each_open_from(first, |fd| _ = sys::close_on_exec(fd))
-}
-
-/// Does something with each descriptor from `first` on that is open. ENOENT: there is no procfs, but something that looks like it.
-fn each_open_from(first: u32, act: impl Fn(i32)) -> Result<(), Errno> {
-    let dir = file::open_dir(rustix::fs::CWD, c"/proc/self/fd")?;
-    if rustix::fs::fstatfs(&dir)?.f_type as u32 != k::PROC_SUPER_MAGIC {
-        return Err(Errno::NOENT);
-    }
-    let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); 1024];
-    let mut entries = rustix::fs::RawDir::new(&dir, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let number = entry?.file_name().to_bytes().iter().try_fold(0i32, |sum, byte| {
-            byte.is_ascii_digit().then(|| sum.wrapping_mul(10).wrapping_add(i32::from(byte - b'0')))
-        });
-        // The directory's own is needed for a while.
-        if let Some(fd) = number.filter(|fd| *fd >= first as i32 && *fd != dir.as_raw_fd()) {
-            act(fd);
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,59 @@
+//! Which descriptors the command keeps.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use linux_raw_sys::general as k;
+use rustix::io::Errno;
+
+use crate::linux::{file, sys};
+
+/// Closes every descriptor from `first` on but `kept`, which is close-on-exec. To mark the others would be too late: the kernel finds
+/// the program, and its interpreter, before it closes anything, and `/proc/self/fd/N/../..` would lead to the host's files
+/// (CVE-2024-21626). The owners of what is closed never come to use or drop it: this process executes, or exits.
+pub(crate) fn close_from(first: u32, kept: Option<&OwnedFd>) -> Result<(), Errno> {
+    let kept = kept.map_or(first.wrapping_sub(1), |kept| kept.as_raw_fd() as u32);
+    let ranges = [(first, kept.wrapping_sub(1)), (first.max(kept.wrapping_add(1)), u32::MAX)];
+    let mut closed = Ok(());
+    for (from, to) in ranges.into_iter().filter(|(from, to)| from <= to && *to >= first) {
+        closed = closed.and_then(|()| sys::close_range(from, to));
+    }
+    match closed {
+        Err(Errno::NOSYS | Errno::PERM) => {}
+        other => return other,
+    }
+    each_open_from(first, |fd| {
+        if fd as u32 != kept {
+            sys::close(fd);
+        }
+    })
+}
+
+/// close_range(2), or before 5.11 and where it is masked: a walk over /proc/self/fd that does the same.
+pub(super) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    match sys::close_on_exec_from(first) {
+        Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {}
+        other => return other,
+    }
+    // EBADF: it was closed since.
+    each_open_from(first, |fd| _ = sys::close_on_exec(fd))
+}
+
+/// Does something with each descriptor from `first` on that is open. ENOENT: there is no procfs, but something that looks like it.
+fn each_open_from(first: u32, act: impl Fn(i32)) -> Result<(), Errno> {
+    let dir = file::open_dir(rustix::fs::CWD, c"/proc/self/fd")?;
+    if rustix::fs::fstatfs(&dir)?.f_type as u32 != k::PROC_SUPER_MAGIC {
+        return Err(Errno::NOENT);
+    }
+    let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); 1024];
+    let mut entries = rustix::fs::RawDir::new(&dir, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let number = entry?.file_name().to_bytes().iter().try_fold(0i32, |sum, byte| {
+            byte.is_ascii_digit().then(|| sum.wrapping_mul(10).wrapping_add(i32::from(byte - b'0')))
+        });
+        // The directory's own is needed for a while.
+        if let Some(fd) = number.filter(|fd| *fd >= first as i32 && *fd != dir.as_raw_fd()) {
+            act(fd);
+        }
+    }
+    Ok(())
+}

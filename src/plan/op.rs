@@ -1,0 +1,254 @@
+//! The steps that a plan is made of, and who takes them.
+
+use std::ffi::{CStr, CString};
+
+use super::{Lowers, Mount};
+use crate::linux::cgroup::{Setting, Version};
+use crate::linux::devices::Rule;
+use crate::linux::mount::FileSystem;
+use crate::spec::{IdMap, Principal, User};
+
+/// Who takes a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Who {
+    /// nsctl outside.
+    Supervisor,
+    /// The cloned process: PID 1 of a private PID namespace.
+    Init,
+    /// What will be the command; the same process as Init when there is no reaper.
+    Payload,
+}
+
+/// The signal by which the kernel tells the reaper that the supervisor is gone. The C library keeps it for
+/// itself, so that nobody else uses it; it is the one signal that is not forwarded.
+pub(crate) const SUPERVISOR_ENDED: i32 = 32;
+
+/// How long a container must have run before it is recorded, in milliseconds.
+pub(crate) const MOMENT: u16 = 3;
+
+/// One step. Numbers are indexes: of a hierarchy in [`Plan::groups`], of a namespace file in the order opened.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Op {
+    DefaultSigchld,
+    BlockSignals,
+    Pair,
+    OpenState {
+        dir: CString,
+    },
+    Claim,
+    MountHierarchy {
+        group: usize,
+    },
+    OpenHierarchy {
+        group: usize,
+    },
+    /// The v1 hierarchies in which it has no group, and may get one later: whoever clears up looks there, too.
+    OpenOtherHierarchies {
+        mounts: Vec<CString>,
+    },
+    /// One of the directories in [`Group::above`].
+    MakeParent {
+        group: usize,
+        level: usize,
+    },
+    /// 0: of the root's children; else of those of [`Group::above`].
+    Enable {
+        group: usize,
+        level: usize,
+    },
+    MakeGroup {
+        group: usize,
+    },
+    /// One that is there.
+    OpenGroup {
+        group: usize,
+    },
+    /// /dev/null three times.
+    OpenNothing,
+    /// For the processes that are cloned from now on.
+    JoinPidOfContainer {
+        pid: i32,
+    },
+    /// All other namespaces, and the root.
+    JoinContainer {
+        pid: i32,
+        kinds: u32,
+    },
+    /// From the one above it, for one of [`Group::above`] or in the end the group itself.
+    InheritCpuset {
+        group: usize,
+        level: usize,
+    },
+    Limit {
+        group: usize,
+        setting: Setting,
+    },
+    AllowDevices {
+        group: usize,
+        rules: Vec<Rule>,
+        optional: bool,
+    },
+    /// The modes of the caller's terminal, to give them back at the end.
+    SaveTerminal,
+    /// A group in the group, where the command is; what is beside it is the command's to make.
+    MakeLeaf {
+        group: usize,
+    },
+    /// The directories of `--overlay-upper`, made if they are not there, looked at and locked.
+    MakeUpper {
+        upper: CString,
+        work: CString,
+    },
+    /// A user namespace that only holds a map of ids.
+    MakeIdMap(IdMap),
+    OpenNamespace {
+        path: CString,
+        kind: u32,
+    },
+    JoinPid {
+        namespace: usize,
+    },
+    /// Status, log, control socket and streams of a container that lives on.
+    KeepFiles {
+        interactive: bool,
+        log: bool,
+    },
+    Clone {
+        group: Option<usize>,
+    },
+    CloseSupervisorsEnd,
+    /// Away from the starter's terminal.
+    NewSession,
+    DieWithSupervisor {
+        signal: i32,
+    },
+    CheckSupervisor,
+    Join {
+        namespace: usize,
+        kind: u32,
+    },
+    /// A handle of something of the host's, for later.
+    OpenSource {
+        path: CString,
+    },
+    /// Replaces a source by a clone of its mount, made before anything of ours is mounted, and while it is in its peer group.
+    CloneSource {
+        source: usize,
+        recursive: bool,
+    },
+    PrivateMounts,
+    Hostname(CString),
+    Domainname(CString),
+    MountProc,
+    /// The mount namespace's own root directory becomes the process's: out of a chroot.
+    TopOfMounts,
+    /// Where the host has no procfs on /proc.
+    ProcOfHost,
+    /// Where the root stands on nothing.
+    NewParent,
+    Stage(FileSystem),
+    HostTree {
+        stage: bool,
+    },
+    MountImage {
+        source: usize,
+        fs: &'static CStr,
+    },
+    BindRoot {
+        lowers: Lowers,
+        attr: u32,
+    },
+    OverlayRoot {
+        lowers: Lowers,
+        upper: Option<[usize; 2]>,
+        attr: u32,
+    },
+    Mount(Mount),
+    LeaveStage {
+        stage: bool,
+    },
+    /// A pseudoterminal. `devpts`: out of the one in sight, or where there is none out of this; None: out of the container's own.
+    OpenTerminal {
+        devpts: Option<FileSystem>,
+    },
+    MountConsole,
+    Enter,
+    /// The master goes to the supervisor.
+    SendTerminal,
+    /// The slave becomes the controlling terminal and the standard streams.
+    TakeTerminal,
+    DropCapabilities,
+    Undumpable,
+    Spawn {
+        group: Option<usize>,
+    },
+    /// Until it is recorded: what nobody can find does not start.
+    AwaitRecord,
+    /// The reaper of a container that lives on.
+    Monitor {
+        group: Option<usize>,
+    },
+    CloseOwnEnd,
+    Reap,
+    /// The pipes or /dev/null become 0, 1 and 2.
+    Streams,
+    EnterGroup {
+        group: usize,
+    },
+    NewCgroupNamespace,
+    MountGroup {
+        group: usize,
+        writable: bool,
+    },
+    /// Hands the group to the command's user.
+    Delegate {
+        group: usize,
+        user: Option<User>,
+    },
+    OomScore(i32),
+    Chdir(CString),
+    BeUser {
+        user: Option<User>,
+        groups: Vec<Principal>,
+    },
+    RestoreSignals,
+    CloseOnExec {
+        first: u32,
+    },
+    Exec,
+    /// The master comes, and the caller's terminal goes raw.
+    Relay,
+    GiveTime,
+    Record,
+    PidFile(CString),
+    CidFile(CString),
+    /// The other side of `AwaitRecord`.
+    Release,
+    AwaitStart,
+    Wait,
+    RemoveGroup {
+        group: usize,
+    },
+    RemoveOtherGroups,
+    RemoveState,
+}
+
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) who: Who,
+    pub(crate) op: Op,
+}
+
+/// A cgroup that will be made for the container.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) version: Version,
+    pub(crate) mount: CString,
+    /// `nsctl/ID`.
+    pub(crate) dir: CString,
+    /// The directories above it, from the root down.
+    pub(crate) above: Vec<CString>,
+    pub(crate) names: Vec<String>,
+    /// v1: the controllers as mount(2) wants them; v2: what cgroup.subtree_control gets.
+    pub(crate) controllers: CString,
+}
