@@ -11,6 +11,7 @@ use crate::explain;
 use crate::launch;
 use crate::linux::join::{Refusal, Target};
 use crate::linux::process::Ended;
+use crate::linux::sys;
 use crate::plan::{DEFAULT_PATH, Plan};
 use crate::reaper;
 use crate::spec::Exec;
@@ -38,6 +39,8 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
         return Ok(0);
     }
     let target = target(&container)?;
+    // A root inside can read it of whoever comes in, before the command is executed.
+    sys::wipe_environment();
     let mut started = launch::start_in(&plan, verbose, target)?;
     container.note("exec_start", &[("command", Value::Text(&command))]);
     if detach {
@@ -60,6 +63,9 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
 /// What is joined, made sure of: its namespaces are those that were recorded.
 fn target(container: &Container) -> Result<Target> {
     let record = container.record();
+    if !record.namespaces.contains_key("mnt") {
+        return Err(container.refused("has no mount namespace of its own on record").hint("every container has one"));
+    }
     let target = Target::open(container.process()?, |name| record.namespaces.get(name).copied());
     let target = target.map_err(|refusal| match refusal {
         Refusal::Changed(name) => container

@@ -101,10 +101,22 @@ pub(super) fn record(plan: &Plan, process: &Process, inherited: &Inherited) -> R
         new_cgroupns: plan.steps.iter().any(|step| step.op == Op::NewCgroupNamespace),
         user: plan.user.clone(),
         groups: plan.more_groups.clone(),
-        workdir: plan.workdir.clone(),
+        workdir: workdir(plan),
         env: strings(plan.envp.strings()),
+        oom_score_adj: plan.steps.iter().find_map(|step| match step.op {
+            Op::OomScore(score) => Some(score),
+            _ => None,
+        }),
         delegated: plan.steps.iter().any(|step| matches!(step.op, Op::MakeLeaf { .. })),
         cgroups: plan.groups.iter().map(cgroup).collect(),
+    }
+}
+
+/// Where the command begins: with the host's files, that is where nsctl is.
+fn workdir(plan: &Plan) -> String {
+    match std::env::current_dir() {
+        Ok(dir) if plan.workdir.is_empty() && !plan.rooted => dir.to_string_lossy().into_owned(),
+        _ => plan.workdir.clone(),
     }
 }
 

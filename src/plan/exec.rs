@@ -106,6 +106,7 @@ fn steps(spec: &Exec, record: &Record, groups: &[Group]) -> Vec<Step> {
         add(who, Op::SendTerminal);
         add(who, Op::TakeTerminal);
     }
+    record.oom_score_adj.iter().for_each(|score| add(who, Op::OomScore(*score)));
     if record.rooted {
         add(who, Op::DropCapabilities);
     }

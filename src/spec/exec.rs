@@ -32,7 +32,9 @@ impl Exec {
             .map(|(name, value)| (name.into(), value.into()))
             .collect();
         let own_user = typed.user.is_some();
-        let home_of_user = own_user && !changes.iter().any(|(name, _)| name == "HOME");
+        // A container's HOME that is not among its variables is that of its user, too.
+        let none = !env.iter().any(|(name, _)| name == "HOME");
+        let home_of_user = (own_user || none) && !changes.iter().any(|(name, _)| name == "HOME");
         if home_of_user {
             env.retain(|(name, _)| name != "HOME");
         }

@@ -46,6 +46,7 @@ pub(crate) struct Record {
     pub(crate) groups: Vec<String>,
     pub(crate) workdir: String,
     pub(crate) env: Vec<String>,
+    pub(crate) oom_score_adj: Option<i32>,
     /// `--cgroup-delegate`: its command is in a group below its group of v2.
     pub(crate) delegated: bool,
     /// Its groups, one in each cgroup hierarchy that it needs.
