@@ -1,11 +1,12 @@
 //! `nsctl logs`: what a detached container wrote, each stream to where it belongs. The format is that of the monitor's log.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::AtFlags;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
 
 use super::container::{Container, REFUSED, find};
@@ -59,39 +60,34 @@ fn show(container: &Container, wanted: &Wanted, follow: bool) -> std::result::Re
     let dir = container.dir();
     // Opened in this order, no line is missed should the log be begun anew between the two: it is shown twice at most, and the inode
     // tells.
-    let mut current = file::open(dir, LOG)?;
-    let old = file::open(dir, OLD_LOG).ok();
+    let mut current = open(dir, LOG)?;
+    let old = open(dir, OLD_LOG).ok();
     if let Some(old) = &old
         && rustix::fs::fstat(old)?.st_ino == rustix::fs::fstat(&current)?.st_ino
     {
-        current = file::open(dir, LOG)?;
+        current = open(dir, LOG)?;
     }
     let watch = if follow { Some(watch(container)?) } else { None };
-    let mut skip = match wanted.tail {
-        None => 0,
-        Some(tail) => {
-            let files = old.iter().chain([&current]);
-            let lines: u64 =
-                files.map(|file| lines(file, wanted)).collect::<std::result::Result<Vec<_>, _>>()?.iter().sum();
-            lines.saturating_sub(tail)
-        }
-    };
+    let mut shown = Shown { wanted, skip: 0, open: [false; 2] };
+    if let Some(tail) = wanted.tail {
+        shown.skip = lines(old.iter().chain([&current]), wanted)?.saturating_sub(tail);
+    }
     if let Some(old) = old {
-        print(&mut reader(&old)?, wanted, &mut skip)?;
+        shown.print(&mut reader(&old)?)?;
     }
     let mut lines = reader(&current)?;
     loop {
-        print(&mut lines, wanted, &mut skip)?;
+        shown.print(&mut lines)?;
         let Some(watch) = &watch else { return Ok(()) };
         // Asked before the last look, so that what came in between is seen.
         let alive = container.entry.alive && container.process().is_ok_and(|process| !process.wait(Some(0)));
-        if print(&mut lines, wanted, &mut skip)? {
+        if shown.print(&mut lines)? {
             continue;
         }
         if begun_anew(container, &current) {
             // What was written before that is shown first.
-            print(&mut lines, wanted, &mut skip)?;
-            current = file::open(dir, LOG)?;
+            shown.print(&mut lines)?;
+            current = open(dir, LOG)?;
             lines = reader(&current)?;
         } else if !alive {
             return Ok(());
@@ -101,7 +97,14 @@ fn show(container: &Container, wanted: &Wanted, follow: bool) -> std::result::Re
     }
 }
 
-fn reader(file: &std::os::fd::OwnedFd) -> std::result::Result<BufReader<File>, Errno> {
+/// While somebody has it open so, nsctl inside does not let go of it for a newer one: see `monitor::log`.
+fn open(dir: BorrowedFd<'_>, name: &CStr) -> std::result::Result<OwnedFd, Errno> {
+    let log = file::open_no_link(dir, name)?;
+    rustix::fs::flock(&log, FlockOperation::LockShared)?;
+    Ok(log)
+}
+
+fn reader(file: &OwnedFd) -> std::result::Result<BufReader<File>, Errno> {
     let file = rustix::io::dup(file)?;
     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
     Ok(BufReader::new(File::from(file)))
@@ -135,19 +138,22 @@ impl Wanted {
     }
 }
 
-/// How many whole lines of those wanted a log has; a part at its end counts as one.
-fn lines(log: &std::os::fd::OwnedFd, wanted: &Wanted) -> std::result::Result<u64, Errno> {
-    let (mut count, mut open) = (0, false);
-    let mut reader = reader(log)?;
+/// How many lines of those wanted the logs have together; what has no end yet counts as one, of each stream.
+fn lines<'a>(logs: impl Iterator<Item = &'a OwnedFd>, wanted: &Wanted) -> std::result::Result<u64, Errno> {
+    let (mut count, mut open) = (0, [false; 2]);
     let mut bytes = Vec::new();
-    while read(&mut reader, &mut bytes)? {
-        if let Some(line) = parse(&bytes).filter(|line| wanted.has(line)) {
-            open = !line.text.ends_with(b"\n");
-            count += u64::from(!open);
+    for log in logs {
+        let mut reader = reader(log)?;
+        while read(&mut reader, &mut bytes)? {
+            if let Some(line) = parse(&bytes).filter(|line| wanted.has(line)) {
+                let ends = line.text.ends_with(b"\n");
+                open[usize::from(line.errors)] = !ends;
+                count += u64::from(ends);
+            }
+            bytes.clear();
         }
-        bytes.clear();
     }
-    Ok(count + u64::from(open))
+    Ok(count + open.into_iter().map(u64::from).sum::<u64>())
 }
 
 /// False: there is no more. A line that is being written is left in the file.
@@ -161,37 +167,56 @@ fn read(reader: &mut BufReader<File>, bytes: &mut Vec<u8>) -> std::result::Resul
     Ok(length > 0)
 }
 
-/// Whether there was any.
-fn print(reader: &mut BufReader<File>, wanted: &Wanted, skip: &mut u64) -> std::result::Result<bool, Errno> {
-    let mut bytes = Vec::new();
-    let mut some = false;
-    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
-    while read(reader, &mut bytes)? {
-        some = true;
-        let Some(line) = parse(&bytes).filter(|line| wanted.has(line)) else {
-            bytes.clear();
-            continue;
-        };
-        if *skip > 0 {
-            *skip -= u64::from(line.text.ends_with(b"\n"));
-        } else {
-            let to: &mut dyn Write = if line.errors { &mut err } else { &mut out };
-            let stamp = if wanted.stamps { [line.stamp, b" "].concat() } else { Vec::new() };
-            let done = to.write_all(&stamp).and_then(|()| to.write_all(line.text)).and_then(|()| to.flush());
-            done.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        }
-        bytes.clear();
-    }
-    Ok(some)
+/// What has been shown, and what still has to be.
+struct Shown<'a> {
+    wanted: &'a Wanted,
+    /// So many lines are not.
+    skip: u64,
+    /// Of output and errors: the last line has no end yet.
+    open: [bool; 2],
 }
 
-fn begun_anew(container: &Container, current: &std::os::fd::OwnedFd) -> bool {
+impl Shown<'_> {
+    /// All that there is; whether there was any.
+    fn print(&mut self, reader: &mut BufReader<File>) -> std::result::Result<bool, Errno> {
+        let mut bytes = Vec::new();
+        let mut some = false;
+        let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+        while read(reader, &mut bytes)? {
+            some = true;
+            if let Some(line) = parse(&bytes).filter(|line| self.wanted.has(line)) {
+                let to: &mut dyn Write = if line.errors { &mut err } else { &mut out };
+                self.show(&line, to).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            }
+            bytes.clear();
+        }
+        Ok(some)
+    }
+
+    fn show(&mut self, line: &Line<'_>, to: &mut dyn Write) -> std::io::Result<()> {
+        let ends = line.text.ends_with(b"\n");
+        if self.skip > 0 {
+            self.skip -= u64::from(ends);
+            return Ok(());
+        }
+        // A long line was written down in parts.
+        let begins = !std::mem::replace(&mut self.open[usize::from(line.errors)], !ends);
+        if self.wanted.stamps && begins {
+            to.write_all(line.stamp)?;
+            to.write_all(b" ")?;
+        }
+        to.write_all(line.text)?;
+        to.flush()
+    }
+}
+
+fn begun_anew(container: &Container, current: &OwnedFd) -> bool {
     let now = rustix::fs::statat(container.dir(), LOG, AtFlags::SYMLINK_NOFOLLOW);
     let ours = rustix::fs::fstat(current);
     matches!((now, ours), (Ok(now), Ok(ours)) if now.st_ino != ours.st_ino)
 }
 
-fn watch(container: &Container) -> std::result::Result<std::os::fd::OwnedFd, Errno> {
+fn watch(container: &Container) -> std::result::Result<OwnedFd, Errno> {
     let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     let flags = WatchFlags::MODIFY | WatchFlags::MOVED_FROM | WatchFlags::DELETE_SELF | WatchFlags::DELETE;
     inotify::add_watch(&watch, text::fd_path(container.dir()).as_c_str(), flags)?;
@@ -199,7 +224,7 @@ fn watch(container: &Container) -> std::result::Result<std::os::fd::OwnedFd, Err
 }
 
 /// Until something happens in the container's directory, or for a second: the end of a killed one is no event there.
-fn wait(watch: &std::os::fd::OwnedFd) {
+fn wait(watch: &OwnedFd) {
     let time = rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 };
     let mut polled = [rustix::event::PollFd::new(watch, rustix::event::PollFlags::IN)];
     let _ = rustix::event::poll(&mut polled, Some(&time));

@@ -14,6 +14,11 @@ pub(crate) fn open(dir: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(dir, path, ALWAYS | OFlags::RDONLY, Mode::empty())
 }
 
+/// Opens for reading what is no symbolic link itself.
+pub(crate) fn open_no_link(dir: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(dir, path, ALWAYS | OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty())
+}
+
 /// A handle (O_PATH) of whatever a path of the host's leads to: nothing of it is read or woken.
 pub(crate) fn handle(path: &CStr) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(rustix::fs::CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())

@@ -5,11 +5,14 @@
 use std::io::IoSlice;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::linux::clock;
+use crate::linux::{clock, file};
 use crate::state::{LOG, OLD_LOG};
+
+/// What a log may have beyond its size while somebody reads the one before: who is further behind loses lines.
+const BEHIND: u64 = 8 << 20;
 
 pub(super) struct Log<'a> {
     dir: BorrowedFd<'a>,
@@ -52,8 +55,17 @@ impl<'a> Log<'a> {
         }
     }
 
+    /// Somebody who follows is still at the older log: what comes after that must not be gone when he is through with it.
+    fn is_read(&self) -> bool {
+        let old = file::open_no_link(self.dir, OLD_LOG);
+        old.is_ok_and(|old| rustix::fs::flock(old, FlockOperation::NonBlockingLockExclusive).is_err())
+    }
+
     fn begin_anew(&mut self) {
         if self.file.is_none() {
+            return;
+        }
+        if self.size < self.most.saturating_add(BEHIND) && self.is_read() {
             return;
         }
         let _ = rustix::fs::renameat(self.dir, LOG, self.dir, OLD_LOG);
