@@ -17,7 +17,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::LinkNameSpaceType;
@@ -52,8 +52,6 @@ pub(crate) struct Container {
     pub(crate) terminal: Option<OwnedFd>,
     /// What it said while its terminal was waited for.
     said: Option<Error>,
-    /// It was there before: it stays, whatever comes of its start.
-    old: bool,
 }
 
 /// Takes the supervisor's steps up to the wait. `state` is the open directory that the plan names, `claim` that of a container that
@@ -73,10 +71,10 @@ pub(crate) fn start(plan: &Plan, verbose: bool, state: Option<State>, claim: Opt
             id: c_string(&plan.id),
             link: plan.name.as_deref().map(state::link_name),
             group: plan.groups.first().map(|group| group.dir.clone()).unwrap_or_default(),
+            stays: claim.is_some(),
             ..LeftBehind::default()
         },
         state,
-        old: claim.is_some(),
         claim,
         terminal: None,
         said: None,
@@ -95,12 +93,11 @@ pub(crate) fn start_in(plan: &Plan, verbose: bool, target: Target) -> Result<Con
             target: Some(target),
             ..Inherited::default()
         },
-        left_behind: LeftBehind::default(),
+        left_behind: LeftBehind { stays: true, ..LeftBehind::default() },
         state: None,
         claim: None,
         terminal: None,
         said: None,
-        old: true,
     };
     container.take_all(plan)?;
     Ok(container)
@@ -116,11 +113,25 @@ impl Container {
             if *op == Op::AwaitStart
                 && let Some(error) = self.failed_start(plan)
             {
+                if self.left_behind.stays {
+                    self.let_it_note();
+                }
                 self.give_up(plan);
                 return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// A moment for PID 1 to write down how it ended.
+    fn let_it_note(&self) {
+        let ended = |process: &Process| !matches!(process.ended(), Ok(None));
+        for _ in 0..200 {
+            if self.process.as_ref().is_none_or(ended) {
+                return;
+            }
+            process::pause(5);
+        }
     }
 
     /// Takes the steps that a plan puts off until the container has run for a moment.
@@ -216,6 +227,11 @@ impl Container {
                 let pid = self.process.as_ref().map_or(0, |process| process.pid);
                 self.note_in_file(path, &format!("{pid}\n"))?;
             }
+            // docker's, too, is made once, and a second container does not take it over.
+            Op::CidFile(_) if self.left_behind.stays => {}
+            Op::CidFile(path) if rustix::fs::accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok() => {
+                return Err(Errno::EXIST);
+            }
             Op::CidFile(path) => self.note_in_file(path, &plan.id)?,
             Op::KeepFiles { interactive, log } => {
                 self.keep_files(*interactive, *log)?;
@@ -227,7 +243,11 @@ impl Container {
             }
             Op::Release => {
                 let ours = inherited.ours.as_ref().ok_or(Errno::PIPE)?;
-                Message::Go.send(ours)?;
+                match Message::Go.send(ours) {
+                    // It has ended already; why, it said before.
+                    Err(Errno::PIPE) => {}
+                    other => other?,
+                }
             }
             // Its failure is a sentence of its own.
             Op::AwaitStart => {}
@@ -250,7 +270,7 @@ impl Container {
     fn record(&self, plan: &Plan) -> std::result::Result<(), Errno> {
         let (Some(claim), Some(process)) = (&self.claim, &self.process) else { return Ok(()) };
         claim.write(&keep::record(plan, process, &self.inherited))?;
-        if plan.words.is_some() && !self.old {
+        if plan.words.is_some() && !self.left_behind.stays {
             self.note(plan, "create", &[]);
         }
         match &plan.words {
@@ -349,7 +369,7 @@ impl Container {
             }
         }
         if plan.keep.is_some()
-            && !self.old
+            && !self.left_behind.stays
             && self.claim.is_some()
             && let Some(state) = &self.left_behind.state
         {

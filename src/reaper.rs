@@ -23,6 +23,8 @@ pub(crate) struct LeftBehind {
     pub(crate) state: Option<State>,
     pub(crate) id: CString,
     pub(crate) link: Option<CString>,
+    /// It was there before this start, and is not removed for want of it.
+    pub(crate) stays: bool,
     /// Roots of cgroup hierarchies, and the container's group below them.
     pub(crate) roots: Vec<OwnedFd>,
     pub(crate) group: CString,
@@ -92,7 +94,7 @@ pub(crate) fn clear_up(left_behind: &LeftBehind) {
     for root in &left_behind.roots {
         let _ = cgroup::remove(root.as_fd(), &left_behind.group);
     }
-    if let Some(state) = &left_behind.state {
+    if let Some(state) = left_behind.state.as_ref().filter(|_| !left_behind.stays) {
         state::remove(state.fd(), &left_behind.id, left_behind.link.as_deref());
     }
 }

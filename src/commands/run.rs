@@ -104,6 +104,15 @@ fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>
     }
     // To explain is not to make: the first place is where it would be.
     let (place, state) = if explain { (state::places().into_iter().next(), None) } else { state::place().unzip() };
+    if state.is_none()
+        && !explain
+        && let Some((dir, errno)) = state::asked()
+    {
+        let error = Error::os(format!("use the state directory {}", dir.to_string_lossy()), errno);
+        return Err(
+            error.hint("it must be the caller's own, and not writable by others; it is made below an existing one")
+        );
+    }
     let (lower, lease) = found.map_or((None, None), |found| (Some(found.lower), found.lease));
     let mut host = Host { lower, ground: ground::look(&spec)?, ..host(&spec, place, environ())? };
     if spec.keep.is_some() {
