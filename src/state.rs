@@ -89,6 +89,14 @@ pub(crate) fn places() -> Vec<CString> {
     all.into_iter().filter_map(c_string).collect()
 }
 
+/// Why the place that `--root` or NSCTL_ROOT names cannot be used. None: none is named.
+pub(crate) fn asked() -> Option<(CString, Errno)> {
+    let asked = PLACE.get().is_some() || std::env::var_os("NSCTL_ROOT").is_some();
+    let path = places().into_iter().next().filter(|_| asked)?;
+    let errno = State::make(&path).err()?;
+    Some((path, errno))
+}
+
 /// The first place that exists and is ours, or can be made; open.
 pub(crate) fn place() -> Option<(CString, State)> {
     let open = |path: CString| {
@@ -136,15 +144,20 @@ impl State {
         Ok(claim)
     }
 
-    /// Locks a container that has ended. None: it is alive, or somebody else is at it.
+    /// Locks a container that has ended. None: it is alive, or somebody else is at it. ENOENT: it was removed.
     pub(crate) fn reclaim(&self, id: &str) -> Result<Option<Claim>, Errno> {
         let c_id = CString::new(id).map_err(|_| Errno::INVAL)?;
-        let dir = file::open_dir(&self.dir, &c_id)?;
-        match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Claim { dir })),
-            Err(Errno::AGAIN) => Ok(None),
-            Err(errno) => Err(errno),
-        }
+        // Who only looks whether it is alive has the lock for a moment, too, but never without this one.
+        self.locked(|| {
+            let dir = file::open_dir(&self.dir, &c_id)?;
+            match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+                // Whoever removes it has the lock, but not that of all.
+                Ok(()) if rustix::fs::fstat(&dir)?.st_nlink == 0 => Err(Errno::NOENT),
+                Ok(()) => Ok(Some(Claim { dir })),
+                Err(Errno::AGAIN) => Ok(None),
+                Err(errno) => Err(errno),
+            }
+        })
     }
 
     /// Gives the container its name; takes it over from one that was left by a killed nsctl.

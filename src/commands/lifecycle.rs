@@ -15,6 +15,8 @@ use crate::state::{self, Phase, Status};
 pub(super) const STOP_SECONDS: u64 = 10;
 /// What SIGKILL needs, with the clearing up after it.
 const KILL_MILLISECONDS: u64 = 10_000;
+/// Between two looks.
+const STEP_MILLISECONDS: u64 = 5;
 
 #[inline(never)]
 pub(crate) fn verb(typed: &cli::Verb) -> Result<u8> {
@@ -213,39 +215,52 @@ fn kill_all_of(container: &Container) {
 
 /// Ends it, if it may, and removes all of it.
 pub(crate) fn remove(container: &Container, force: bool) -> Result<()> {
-    if container.entry.alive {
-        if !force && container.phase() != Phase::Created {
-            return Err(container.refused("runs").hint("stop it first, or rm --force"));
+    if container.entry.alive && !force && container.phase() != Phase::Created {
+        return Err(container.refused("runs").hint("stop it first, or rm --force"));
+    }
+    // None: what its end left is settled, and it was made with --rm, or somebody else has removed it.
+    let mut now = if container.entry.alive { kill_and_look(container)? } else { container.again() };
+    // Somebody who is just starting it, or clearing up after it, has it for a moment.
+    for _ in 0..KILL_MILLISECONDS / STEP_MILLISECONDS {
+        let Some(ended) = now else { return Ok(()) };
+        if ended.entry.alive && ended.record().kept && !force {
+            return Err(ended.refused("was started again meanwhile"));
         }
-        kill_all_of(container);
-        if let Ok(process) = container.process()
-            && !process.wait(Some(KILL_MILLISECONDS))
-        {
+        if !ended.entry.alive {
+            match ended.state.reclaim(&ended.record().id) {
+                Ok(Some(_claim)) => {
+                    ended.state.remove(ended.record());
+                    ended.note("destroy", &[]);
+                    return Ok(());
+                }
+                Ok(None) => {}
+                Err(Errno::NOENT) => return Ok(()),
+                Err(errno) => {
+                    let what = format!("remove container {}", ended.shown());
+                    return Err(Error::os(what, errno).code(REFUSED));
+                }
+            }
+        }
+        crate::linux::process::pause(STEP_MILLISECONDS);
+        now = kill_and_look(&ended)?;
+    }
+    Err(container.refused("is held by somebody who starts or removes it"))
+}
+
+/// Kills it, if it lives, and looks what is left of it.
+fn kill_and_look(container: &Container) -> Result<Option<Container>> {
+    if container.entry.alive
+        && let Ok(process) = container.process()
+    {
+        // Who starts it anew has made a new record, and hears of its end by itself.
+        not_again(container)?;
+        let _ = process.kill(libc::SIGKILL);
+        thaw(container);
+        if !process.wait(Some(KILL_MILLISECONDS)) {
             return Err(container.refused("does not end, not even by SIGKILL").hint("it is stuck in the kernel"));
         }
     }
-    if !container.record().kept {
-        // Its supervisor clears up.
-        for _ in 0..200 {
-            if container.again().is_none() {
-                return Ok(());
-            }
-            crate::linux::process::pause(10);
-        }
-    }
-    // To find it is to settle what its end left; None: it was made with --rm.
-    let Some(ended) = container.again() else { return Ok(()) };
-    let failed = |errno| Error::os(format!("remove container {}", container.shown()), errno).code(REFUSED);
-    match ended.state.reclaim(&ended.record().id) {
-        Ok(Some(_claim)) => {
-            ended.state.remove(ended.record());
-            ended.note("destroy", &[]);
-            Ok(())
-        }
-        Ok(None) => Err(container.refused("was started again meanwhile")),
-        Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(failed(errno)),
-    }
+    Ok(container.again())
 }
 
 fn pause(container: &Container, still: bool) -> Result<()> {

@@ -35,7 +35,8 @@ pub(super) fn prepare(container: &Container) -> Result<()> {
 
 /// nsctl inside starts the command; a socket that goes with the request tells why it could not, and is closed by its execve(2).
 pub(super) fn first_start(container: &Container) -> Result<()> {
-    let Some(control) = container.connect()? else { return Ok(()) };
+    let at_work = |_| container.refused("is being started or removed by somebody else");
+    let Some(control) = container.connect().map_err(at_work)? else { return Ok(()) };
     let ask = || {
         let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         socket::send(&control, &[monitor::START], Some(pair.1.as_fd()))?;
@@ -51,7 +52,11 @@ fn failure(container: &Container, answers: BorrowedFd<'_>) -> Result<()> {
     // The plan says what the numbers in a message mean.
     let (plan, _) = plan(container, false)?;
     match launch::meaning(&plan, answers, first, true, &mut None) {
-        Some(error) => Err(error.within(format!("start container {}", container.shown()))),
+        Some(error) => {
+            // Whoever hears of it finds it ended; but for one that is tried again and again.
+            container.process().iter().for_each(|process| _ = process.wait(Some(1000)));
+            Err(error.within(format!("start container {}", container.shown())))
+        }
         None => Ok(()),
     }
 }
