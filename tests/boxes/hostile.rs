@@ -10,6 +10,10 @@
 //! | CVE-2019-5736 (runc): the payload reached the runtime's executable | `cve_2019_5736_own_executable` |
 //! | CVE-2019-16884, 19921 (runc): /proc is the image's own | `cve_2019_16884_proc_of_the_image`, `…_files_over_proc` |
 //! | CVE-2019-18837 (crun): a link out of the root | `cve_2019_18837_links_out_of_the_root` |
+//! | CVE-2020-15257 (containerd): a socket in the host's abstract namespace | `cve_2020_15257_control_socket` |
+//! | CVE-2022-31214 (firejail): joins what only looks like a container | `cve_2022_31214_forged_record` |
+//! | CVE-2026-53489 (containerd): a log that is a link | `life::a_log_that_is_a_link_is_not_followed` |
+//! | CVE-2026-109569 (nsenter): inside, but with the host's root | `life::exec_is_where_the_command_is` |
 //! | CVE-2021-26910 (firejail): overlay directories swapped for links | `cve_2021_26910_upper_swapped` |
 //! | CVE-2021-30465 (runc): the destination of a mount swapped for a link | `cve_2021_30465_mount_destination_race` |
 //! | CVE-2022-0492, 2023-25809: cgroups could be written | `cve_2022_0492_cgroups_are_read_only` |
@@ -31,10 +35,9 @@
 //! | PID 1 has the caller's environment | `environment_of_the_caller` |
 //! | a privileged root inside | `escapes`, `escapes_rw`, `escapes_no_init`, `escapes_from_a_chroot`, `escapes_masked`, `boundary_…` |
 //!
-//! Not here, for want of what they are about: Setuid helpers (CVE-2016-8659, 2017-5985, 2018-6556, 2020-5291, 2022-47952, 2026-39402, 2026-41163):
-//! there are none. Devices (GHSA-g54h-m393-cpwq): there are no rules yet. Entering a running container (CVE-2022-31214, 2026-109569):
-//! there is no exec. Sockets (CVE-2020-15257), logs (CVE-2026-53489), deletion inside a root (CVE-2024-23651)
-//! netlink (CVE-2021-43784): nsctl has and does no such thing.
+//! Not here, for want of what they are about: setuid helpers (CVE-2016-8659, 2017-5985, 2018-6556, 2020-5291, 2022-47952,
+//! 2026-39402, 2026-41163): there are none. Deletion inside a root (CVE-2024-23651), netlink (CVE-2021-43784): nsctl does no such
+//! thing. Devices (GHSA-g54h-m393-cpwq) are in `limits`.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -51,6 +54,7 @@ mod calls;
 mod copies;
 mod escapes;
 mod files;
+mod kept;
 mod links;
 mod process;
 mod races;
@@ -60,6 +64,16 @@ mod users;
 
 pub(crate) use tries::run as escape;
 
+/// What of this runs inside.
+pub(crate) fn probe(args: &[String]) {
+    match args.first().map(String::as_str) {
+        Some("grab") => kept::grab(args.get(1).map_or("", String::as_str)),
+        Some("pid1") => kept::attack_pid_1(),
+        Some("connect") => kept::connect(&args[1..]),
+        _ => {}
+    }
+}
+
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("hostile::cve_2015_1335_links_at_proc_and_sys", links::proc_and_sys),
     ("hostile::cve_2018_15664_copies", copies::links),
@@ -67,6 +81,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("hostile::cve_2016_10124_tiocsti", crate::terminals::typing),
     ("hostile::cve_2019_14271_no_library_of_the_root", files::libraries),
     ("hostile::cve_2019_5736_own_executable", process::own_executable),
+    ("hostile::cve_2019_5736_who_enters", kept::entered),
+    ("hostile::pid_1_of_a_detached_container", kept::pid_1),
+    ("hostile::cve_2020_15257_control_socket", kept::control),
+    ("hostile::cve_2022_31214_forged_record", kept::forged),
     ("hostile::cve_2019_16884_proc_of_the_image", files::proc_of_the_image),
     ("hostile::cve_2019_16884_files_over_proc", files::texts_over_proc),
     ("hostile::cve_2019_18837_links_out_of_the_root", links::out_of_the_root),

@@ -13,6 +13,7 @@ mod images;
 mod kernel;
 mod kills;
 mod leaks;
+mod life;
 mod limits;
 mod masked;
 mod mounts;
@@ -70,6 +71,14 @@ fn main() {
     }
     for (group, cases) in UNMASKED_TREES {
         trials.extend(cases.iter().map(|(name, case)| trial(format!("{group}::{name}"), *case, None)));
+    }
+    for (name, case) in life::CASES.iter().flat_map(|cases| cases.iter()) {
+        trials.push(trial(format!("life::{name}"), *case, None));
+    }
+    for (call, errno) in masked::MASKS.iter().chain(&masked::TREE_MASKS[..2]) {
+        for (name, case) in life::MASKED {
+            trials.push(trial(format!("masked::{call}-{errno}::life::{name}"), *case, Some((call, errno))));
+        }
     }
     for (name, case) in hostile::CASES {
         trials.push(trial((*name).to_string(), *case, None));

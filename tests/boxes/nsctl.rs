@@ -69,6 +69,22 @@ impl Running {
         // SAFETY: the pid is our unreaped child's. The raw call takes the numbers that the C library reserves, too.
         unsafe { libc::syscall(libc::SYS_kill, pid, signal) };
     }
+
+    pub(crate) fn runs(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Err: it still runs then.
+    pub(crate) fn end_within(&mut self, time: std::time::Duration) -> Result<(), String> {
+        let end = std::time::Instant::now() + time;
+        while self.runs() {
+            if std::time::Instant::now() > end {
+                return Err(format!("nsctl still runs after {time:?}"));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Running {

@@ -21,6 +21,7 @@ pub(crate) fn run(args: &[String]) -> ! {
             std::process::exit(0)
         }
         other => {
+            crate::hostile::probe(args);
             eprintln!("no probe {other:?}");
             std::process::exit(99)
         }

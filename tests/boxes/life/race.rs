@@ -1,0 +1,131 @@
+//! Several at once.
+
+use std::time::Duration;
+
+use libtest_mimic::Failed;
+
+use super::{Kept, says, until};
+use crate::Case;
+use crate::nsctl::{must, nsctl, outcome, spawn};
+
+pub(super) const CASES: &[(&str, Case)] = &[
+    ("two_starts_at_once_start_once", starts),
+    ("two_removals_at_once_remove_once", removals),
+    ("rm_force_against_start_leaves_one_or_nothing", remove_and_start),
+    ("looking_is_in_nobodys_way", looking),
+    ("one_name_for_one_of_many_at_once", one_name),
+    ("stop_against_start", stop_and_start),
+];
+
+fn starts() -> Result<(), Failed> {
+    for round in 0..20 {
+        let kept = Kept::made("create", &["--name", "two", "--", "sh", "-c", "echo once; sleep 600"])?;
+        if round % 2 == 1 {
+            says(&["stop", "two"], 0, "two\n")?;
+        }
+        let both: Vec<_> = (0..3).map(|_| spawn(&["start", "two"])).collect();
+        for one in both {
+            let started = outcome(one);
+            // Who comes when another one is at it is told so.
+            let right = started.code == 0 && started.out == "two\n"
+                || started.err.contains("is being started or removed by somebody else");
+            must(right, &format!("round {round}: one of three"), &started)?;
+        }
+        kept.said("once")?;
+        says(&["logs", "two"], 0, "once\n")?;
+        must(kept.shown("state") == "running", "it runs", &nsctl(&["ps", "-a"]))?;
+    }
+    Ok(())
+}
+
+fn removals() -> Result<(), Failed> {
+    for round in 0..20 {
+        let script = if round % 2 == 0 { "true" } else { "sleep 600" };
+        let kept = Kept::shell(&["--name", "two"], script)?;
+        if round % 2 == 0 {
+            says(&["wait", "two"], 0, "0\n")?;
+        }
+        let both: Vec<_> = (0..3).map(|_| spawn(&["rm", "-f", "two"])).collect();
+        for one in both {
+            let removed = outcome(one);
+            must(removed.code == 0, &format!("round {round}: one of three"), &removed)?;
+        }
+        must(kept.shown("state") == "nothing", "it is gone", &nsctl(&["ps", "-a"]))?;
+        std::mem::forget(kept);
+    }
+    Ok(())
+}
+
+fn remove_and_start() -> Result<(), Failed> {
+    for round in 0..40u64 {
+        let kept = Kept::made("create", &["--name", "both", "--", "sleep", "600"])?;
+        if round % 2 == 1 {
+            says(&["stop", "both"], 0, "both\n")?;
+        }
+        let starting = spawn(&["start", "both"]);
+        std::thread::sleep(Duration::from_micros(round * 150));
+        let removed = nsctl(&["rm", "-f", "both"]);
+        must(removed.code == 0, &format!("round {round}: removed"), &removed)?;
+        let started = outcome(starting);
+        must(started.code == 0 || !started.err.is_empty(), "started, or told why not", &started)?;
+        let state = kept.shown("state");
+        must(
+            state == "nothing",
+            &format!("round {round}: {state} after {}{}", started.out, started.err),
+            &nsctl(&["ps", "-a"]),
+        )?;
+        std::mem::forget(kept);
+    }
+    Ok(())
+}
+
+/// ps and inspect lock for a moment what has ended: that is no reason for others to fail.
+fn looking() -> Result<(), Failed> {
+    let text = "while :; do \"$@\" ps -a; \"$@\" inspect look; done >/dev/null 2>&1";
+    let lookers: Vec<_> = (0..3).map(|_| crate::nsctl::Running::start(&mut crate::host::script(text, &[]))).collect();
+    let done = (0..30).try_for_each(|round| {
+        let kept = Kept::shell(&["--name", "look"], "true")?;
+        for (words, out) in [
+            (["wait", "look"], "0\n"),
+            (["start", "look"], "look\n"),
+            (["wait", "look"], "0\n"),
+            (["rm", "look"], "look\n"),
+        ] {
+            let outcome = nsctl(&words);
+            must(outcome.code == 0 && outcome.out == out, &format!("round {round}: {words:?}"), &outcome)?;
+        }
+        std::mem::forget(kept);
+        Ok(())
+    });
+    drop(lookers);
+    // What they were at when they were killed.
+    std::thread::sleep(Duration::from_millis(100));
+    done
+}
+
+fn one_name() -> Result<(), Failed> {
+    let many: Vec<_> = (0..8).map(|_| spawn(&["run", "-d", "--name", "one", "--", "sleep", "600"])).collect();
+    let ended: Vec<_> = many.into_iter().map(outcome).collect();
+    let won = ended.iter().filter(|one| one.code == 0).count();
+    let told = ended.iter().filter(|one| one.code == 125 && one.err.contains("has the name one already")).count();
+    let kept = Kept("one".into());
+    must(won == 1 && told == 7, &format!("{won} have it, {told} were told so"), &nsctl(&["ps", "-a"]))?;
+    says(&["ps", "--format", "name,state"], 0, "one\trunning\n")?;
+    drop(kept);
+    Ok(())
+}
+
+fn stop_and_start() -> Result<(), Failed> {
+    let kept = Kept::shell(&["--name", "both", "--restart", "always"], "sleep 600")?;
+    for round in 0..20u64 {
+        let starting = spawn(&["start", "both"]);
+        std::thread::sleep(Duration::from_micros(round * 200));
+        let stopped = nsctl(&["stop", "both"]);
+        must(stopped.code == 0, &format!("round {round}"), &stopped)?;
+        let started = outcome(starting);
+        must(started.code == 0 || !started.err.is_empty(), "started, or told why not", &started)?;
+        says(&["stop", "both"], 0, "both\n")?;
+        until("it has ended", || kept.shown("state").starts_with("exited"))?;
+    }
+    Ok(())
+}
