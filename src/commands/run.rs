@@ -118,7 +118,15 @@ fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>
     if spec.keep.is_some() {
         let directory = std::env::current_dir().map_or_else(|_| "/".into(), |dir| dir.into_os_string());
         host.words = Some(Words { directory, words, environ: host.environ.clone() });
-        spec.name = Some(spec.name.unwrap_or_else(|| super::names::made_of(&host.id)));
+        // Of some hundreds, two may well come to the same name by chance: not so with another id.
+        while spec.name.is_none() {
+            let name = super::names::made_of(&host.id);
+            if state.as_ref().is_some_and(|state| state.id_of(&name).is_some()) {
+                host.id = fresh_id()?;
+            } else {
+                spec.name = Some(name);
+            }
+        }
     }
     warn(&spec, &host, explain);
     Ok((Plan::new(spec, host)?, state, lease))
