@@ -188,9 +188,7 @@ fn restarted(session: &mut Session) -> Result<(), Failed> {
     let made = session.run("run -d --name ever --restart always -- sh -c 'exit 1'");
     must(made.code == 0, "run --restart", &made)?;
     session.says("stop ever", "ever\n")?;
-    session
-        .says("ps -a --format name,state", "web\texited (137)\nagain\texited (1)\never\texited (1)\n")
-        .or_else(|_| session.has("ps -a --format name,state", "ever\texited (1)\n"))?;
+    session.has("ps -a --format name,state", "ever\texited (1")?;
     session.says("rm again ever", "again\never\n")
 }
 
