@@ -112,6 +112,7 @@ fn many(kit: &Kit, count: usize) -> Result<Vec<String>, String> {
     let remove = timed(|| kept.nsctl(&["rm", "--force", "--all"]).map(drop))?;
     let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e3);
     Ok(vec![
+        "nsctl run -d".into(),
         ms(first / count as u32),
         ms(list.into_iter().min().unwrap_or_default()),
         thousands(memory.pss),

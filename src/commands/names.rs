@@ -11,18 +11,19 @@ const SECOND: [&str; 32] = [
     "rowan", "seal", "stork", "swan", "willow", "wren",
 ];
 
-/// The same id always gives the same name; the last digits make it one of 262,144.
+/// The same id always gives the same name. With its digits it is one of 17 thousand million, so that of a thousand containers no two
+/// come to the same by chance.
 pub(crate) fn made_of(id: &str) -> String {
     let number = u64::from_str_radix(id, 16).unwrap_or(0);
     let (first, second) = (FIRST[(number % 32) as usize], SECOND[(number / 32 % 32) as usize]);
-    format!("{first}-{second}-{:02x}", number / 1024 % 256)
+    format!("{first}-{second}-{:06x}", number / 1024 % (1 << 24))
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn a_name_is_made_of_the_id() {
-        assert_eq!(super::made_of("000000000000"), "able-alder-00");
-        assert_eq!(super::made_of("ffffffffffff"), "wise-wren-ff");
+        assert_eq!(super::made_of("000000000000"), "able-alder-000000");
+        assert_eq!(super::made_of("ffffffffffff"), "wise-wren-ffffff");
     }
 }
