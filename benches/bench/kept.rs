@@ -81,6 +81,7 @@ pub(crate) fn many_table(kit: &Kit, quick: bool) -> Table {
     let mut table = Table::new(
         title,
         &[
+            "program",
             "start ms each",
             "ps ms",
             "PSS KiB each",
