@@ -271,8 +271,20 @@ fn unexpected(arg: Arg<'_>, verb: &str) -> Error {
     Error::new(format!("nsctl {verb}: {}", error.doing())).hint(format!("see nsctl {verb} --help"))
 }
 
+/// lexopt's sentences, but for its Debug formats of what was typed: a release has none, see tools/cargo-musl.
 fn wrong(error: lexopt::Error) -> Error {
-    Error::new(error.to_string())
+    use lexopt::Error::*;
+    Error::new(match error {
+        MissingValue { option: Some(option) } => format!("missing argument for option '{option}'"),
+        MissingValue { option: None } => "missing argument".into(),
+        UnexpectedOption(option) => format!("invalid option '{option}'"),
+        UnexpectedArgument(value) => format!("unexpected argument \"{}\"", value.display()),
+        UnexpectedValue { option, value } => {
+            format!("unexpected argument for option '{option}': \"{}\"", value.display())
+        }
+        NonUnicodeValue(value) => format!("argument is invalid unicode: \"{}\"", value.display()),
+        ParsingFailed { error, .. } | Custom(error) => error.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -70,6 +70,19 @@ fn imports_go_back_along_the_road() {
     }
 }
 
+/// A release is made without the code of `{:?}`: it would print nothing.
+#[test]
+fn no_message_has_a_debug_format() {
+    for (file, text) in
+        all().into_iter().filter(|(file, _)| !file.ends_with("tests.rs") && !file.ends_with("golden.rs"))
+    {
+        let own = text.split("#[cfg(test)]\nmod").next().unwrap();
+        for line in own.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            assert!(!line.contains("?}"), "{file}: {line}");
+        }
+    }
+}
+
 #[test]
 fn unsafe_is_in_one_module() {
     let others = |(file, _): &(String, String)| file != "linux/sys.rs" && !file.starts_with("linux/sys/");
