@@ -247,6 +247,15 @@ fn once<T>(slot: &mut Option<T>, option: &str, value: T) -> Result<()> {
     }
 }
 
+/// The value of an option that is given once at most; `once` with the reading in it, since there are dozens.
+fn once_text(slot: &mut Option<String>, option: &str, parser: &mut Parser) -> Result<()> {
+    once(slot, option, text(parser)?)
+}
+
+fn once_word(slot: &mut Option<OsString>, option: &str, parser: &mut Parser) -> Result<()> {
+    once(slot, option, word(parser)?)
+}
+
 fn word(parser: &mut Parser) -> Result<OsString> {
     parser.value().map_err(wrong)
 }

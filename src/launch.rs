@@ -110,7 +110,7 @@ impl Container {
                 break;
             }
             self.take(plan, index, op)?;
-            if *op == Op::AwaitStart
+            if matches!(op, Op::AwaitStart)
                 && let Some(error) = self.failed_start(plan)
             {
                 if self.left_behind.stays {

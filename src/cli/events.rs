@@ -2,7 +2,7 @@
 
 use lexopt::{Arg, Parser};
 
-use super::{Command, choice, once, text, unexpected, wrong};
+use super::{Command, choice, once_text, text, unexpected, wrong};
 use crate::error::Result;
 
 #[derive(Default)]
@@ -17,8 +17,8 @@ pub(super) fn events(parser: &mut Parser) -> Result<Command> {
     let mut events = Events::default();
     while let Some(arg) = parser.next().map_err(wrong)? {
         match arg {
-            Arg::Long("since") => once(&mut events.since, "--since", text(parser)?)?,
-            Arg::Long("until") => once(&mut events.until, "--until", text(parser)?)?,
+            Arg::Long("since") => once_text(&mut events.since, "--since", parser)?,
+            Arg::Long("until") => once_text(&mut events.until, "--until", parser)?,
             Arg::Long("filter") | Arg::Short('f') => events.filter.push(text(parser)?),
             Arg::Long("format") => events.json = choice(parser, "--format", ["text", "json"])? == 1,
             Arg::Long("json") => events.json = true,

@@ -2,7 +2,7 @@
 
 use lexopt::Parser;
 
-use super::{once, text};
+use super::once_text;
 use crate::error::Result;
 
 #[derive(Default)]
@@ -19,11 +19,11 @@ impl Health {
     /// Takes the option if it is one of these.
     pub(super) fn take(&mut self, name: &str, parser: &mut Parser) -> Result<bool> {
         match name {
-            "health-cmd" => once(&mut self.command, "--health-cmd", text(parser)?)?,
-            "health-interval" => once(&mut self.interval, "--health-interval", text(parser)?)?,
-            "health-timeout" => once(&mut self.timeout, "--health-timeout", text(parser)?)?,
-            "health-retries" => once(&mut self.retries, "--health-retries", text(parser)?)?,
-            "health-start-period" => once(&mut self.start_period, "--health-start-period", text(parser)?)?,
+            "health-cmd" => once_text(&mut self.command, "--health-cmd", parser)?,
+            "health-interval" => once_text(&mut self.interval, "--health-interval", parser)?,
+            "health-timeout" => once_text(&mut self.timeout, "--health-timeout", parser)?,
+            "health-retries" => once_text(&mut self.retries, "--health-retries", parser)?,
+            "health-start-period" => once_text(&mut self.start_period, "--health-start-period", parser)?,
             "no-healthcheck" => self.none = true,
             _ => return Ok(false),
         }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use lexopt::{Arg, Parser};
 
-use super::{Command, Listing, once, text, unexpected, wrong};
+use super::{Command, Listing, once_text, once_word, unexpected, wrong};
 use crate::error::{Error, Result};
 
 pub(crate) enum Image {
@@ -45,9 +45,9 @@ pub(super) fn image(parser: &mut Parser) -> Result<Command> {
     while let Some(arg) = parser.next().map_err(wrong)? {
         match (verb, arg) {
             (_, Arg::Long("help")) => return Ok(Command::Help("image")),
-            (_, Arg::Long("store")) => once(&mut typed.store, "--store", parser.value().map_err(wrong)?)?,
-            ("import", Arg::Long("name")) => once(&mut typed.name, "--name", text(parser)?)?,
-            ("import", Arg::Long("max-unpacked")) => once(&mut typed.max_unpacked, "--max-unpacked", text(parser)?)?,
+            (_, Arg::Long("store")) => once_word(&mut typed.store, "--store", parser)?,
+            ("import", Arg::Long("name")) => once_text(&mut typed.name, "--name", parser)?,
+            ("import", Arg::Long("max-unpacked")) => once_text(&mut typed.max_unpacked, "--max-unpacked", parser)?,
             ("ls", Arg::Long("quiet") | Arg::Short('q')) => typed.listing.quiet = true,
             ("ls", Arg::Long("no-trunc")) => typed.listing.no_trunc = true,
             ("ls", Arg::Long("format")) => typed.listing.format(parser)?,

@@ -2,7 +2,7 @@
 
 use lexopt::{Parser, ValueExt};
 
-use super::{once, text, wrong};
+use super::{once_text, text, wrong};
 use crate::error::{Error, Result};
 
 /// The options as typed, in order, by their own names.
@@ -69,11 +69,11 @@ impl Cgroup {
     /// Takes the option if it is one of these.
     pub(super) fn take(&mut self, name: &str, parser: &mut Parser) -> Result<bool> {
         match name {
-            "cgroup" => once(&mut self.group, "--cgroup", text(parser)?)?,
-            "cgroup-parent" => once(&mut self.parent, "--cgroup-parent", text(parser)?)?,
+            "cgroup" => once_text(&mut self.group, "--cgroup", parser)?,
+            "cgroup-parent" => once_text(&mut self.parent, "--cgroup-parent", parser)?,
             "cgroup-delegate" => super::run::flag(&mut self.delegate, parser)?,
             "device-cgroup-rule" => self.device_rules.push(text(parser)?),
-            "oom-score-adj" => once(&mut self.oom_score_adj, "--oom-score-adj", text(parser)?)?,
+            "oom-score-adj" => once_text(&mut self.oom_score_adj, "--oom-score-adj", parser)?,
             _ => return Ok(false),
         }
         Ok(true)

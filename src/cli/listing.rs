@@ -2,7 +2,7 @@
 
 use lexopt::Parser;
 
-use super::{once, text};
+use super::{once, once_text};
 use crate::error::{Error, Result};
 
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(crate) struct Listing {
 
 impl Listing {
     pub(super) fn format(&mut self, parser: &mut Parser) -> Result<()> {
-        once(&mut self.format, "--format", text(parser)?)
+        once_text(&mut self.format, "--format", parser)
     }
 
     /// `--json` is short for `--format json`.

@@ -1,8 +1,10 @@
 //! The options of `nsctl run`.
 
+use std::ffi::OsString;
+
 use lexopt::{Arg, Parser};
 
-use super::{Command, Run, log_format, once, text, unexpected, word, wrong};
+use super::{Command, Run, log_format, once_text, once_word, text, unexpected, word, wrong};
 use crate::error::{Error, Result};
 
 /// `run`, or `create`: the same but for the start.
@@ -79,37 +81,37 @@ fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
         return Ok(());
     }
     match name {
-        "uts" => once(&mut run.uts, "--uts", text(parser)?),
-        "pid" => once(&mut run.pid, "--pid", text(parser)?),
-        "ipc" => once(&mut run.ipc, "--ipc", text(parser)?),
-        "cgroupns" => once(&mut run.cgroupns, "--cgroupns", text(parser)?),
-        "net" | "network" => once(&mut run.net, "--net", text(parser)?),
-        "hostname" => once(&mut run.hostname, "--hostname", text(parser)?),
-        "domainname" => once(&mut run.domainname, "--domainname", text(parser)?),
+        "uts" => once_text(&mut run.uts, "--uts", parser),
+        "pid" => once_text(&mut run.pid, "--pid", parser),
+        "ipc" => once_text(&mut run.ipc, "--ipc", parser),
+        "cgroupns" => once_text(&mut run.cgroupns, "--cgroupns", parser),
+        "net" | "network" => once_text(&mut run.net, "--net", parser),
+        "hostname" => once_text(&mut run.hostname, "--hostname", parser),
+        "domainname" => once_text(&mut run.domainname, "--domainname", parser),
         "no-init" => flag(&mut run.no_init, parser),
         // That is so unless --no-init is there, too.
         "init" => flag(&mut run.init, parser),
-        "env" => list(&mut run.env, word(parser)?),
-        "env-file" => list(&mut run.env_file, word(parser)?),
-        "workdir" => once(&mut run.workdir, "--workdir", word(parser)?),
+        "env" => more_words(&mut run.env, parser),
+        "env-file" => more_words(&mut run.env_file, parser),
+        "workdir" => once_word(&mut run.workdir, "--workdir", parser),
         "interactive" => flag(&mut run.interactive, parser),
         "tty" => flag(&mut run.tty, parser),
-        "detach-keys" => once(&mut run.detach_keys, "--detach-keys", text(parser)?),
-        "user" => once(&mut run.user, "--user", text(parser)?),
-        "group-add" => list(&mut run.group_add, text(parser)?),
-        "entrypoint" => once(&mut run.entrypoint, "--entrypoint", word(parser)?),
-        "stop-signal" => once(&mut run.stop_signal, "--stop-signal", text(parser)?),
-        "preserve-fds" => once(&mut run.preserve_fds, "--preserve-fds", text(parser)?),
-        "name" => once(&mut run.name, "--name", text(parser)?),
-        "label" => list(&mut run.label, text(parser)?),
+        "detach-keys" => once_text(&mut run.detach_keys, "--detach-keys", parser),
+        "user" => once_text(&mut run.user, "--user", parser),
+        "group-add" => more_text(&mut run.group_add, parser),
+        "entrypoint" => once_word(&mut run.entrypoint, "--entrypoint", parser),
+        "stop-signal" => once_text(&mut run.stop_signal, "--stop-signal", parser),
+        "preserve-fds" => once_text(&mut run.preserve_fds, "--preserve-fds", parser),
+        "name" => once_text(&mut run.name, "--name", parser),
+        "label" => more_text(&mut run.label, parser),
         "rm" => flag(&mut run.rm, parser),
-        "cidfile" => once(&mut run.cidfile, "--cidfile", word(parser)?),
+        "cidfile" => once_word(&mut run.cidfile, "--cidfile", parser),
         "detach" => flag(&mut run.detach, parser),
-        "log" => once(&mut run.log, "--log", text(parser)?),
-        "log-size" => once(&mut run.log_size, "--log-size", text(parser)?),
-        "restart" => once(&mut run.restart, "--restart", text(parser)?),
-        "stop-timeout" => once(&mut run.stop_timeout, "--stop-timeout", text(parser)?),
-        "pidfile" => once(&mut run.pidfile, "--pidfile", word(parser)?),
+        "log" => once_text(&mut run.log, "--log", parser),
+        "log-size" => once_text(&mut run.log_size, "--log-size", parser),
+        "restart" => once_text(&mut run.restart, "--restart", parser),
+        "stop-timeout" => once_text(&mut run.stop_timeout, "--stop-timeout", parser),
+        "pidfile" => once_word(&mut run.pidfile, "--pidfile", parser),
         "explain" => flag(&mut run.explain, parser),
         "verbose" => flag(&mut run.verbose, parser),
         _ => files(name, run, parser),
@@ -119,21 +121,21 @@ fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
 /// What is about roots and mounts.
 fn files(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
     match name {
-        "rootfs" => once(&mut run.rootfs, "--rootfs", word(parser)?),
-        "image" => once(&mut run.image, "--image", word(parser)?),
-        "store" => once(&mut run.store, "--store", word(parser)?),
-        "max-unpacked" => once(&mut run.max_unpacked, "--max-unpacked", text(parser)?),
+        "rootfs" => once_word(&mut run.rootfs, "--rootfs", parser),
+        "image" => once_word(&mut run.image, "--image", parser),
+        "store" => once_word(&mut run.store, "--store", parser),
+        "max-unpacked" => once_text(&mut run.max_unpacked, "--max-unpacked", parser),
         "overlay" => flag(&mut run.overlay, parser),
-        "overlay-size" => once(&mut run.overlay_size, "--overlay-size", text(parser)?),
-        "overlay-upper" => once(&mut run.overlay_upper, "--overlay-upper", word(parser)?),
+        "overlay-size" => once_text(&mut run.overlay_size, "--overlay-size", parser),
+        "overlay-upper" => once_word(&mut run.overlay_upper, "--overlay-upper", parser),
         "rw" => flag(&mut run.rw, parser),
         "read-only" => flag(&mut run.read_only, parser),
-        "volume" => list(&mut run.volume, word(parser)?),
-        "mount" => list(&mut run.mount, word(parser)?),
-        "tmpfs" => list(&mut run.tmpfs, word(parser)?),
-        "device" => list(&mut run.device, word(parser)?),
-        "shm-size" => once(&mut run.shm_size, "--shm-size", text(parser)?),
-        "sysctl" => list(&mut run.sysctl, text(parser)?),
+        "volume" => more_words(&mut run.volume, parser),
+        "mount" => more_words(&mut run.mount, parser),
+        "tmpfs" => more_words(&mut run.tmpfs, parser),
+        "device" => more_words(&mut run.device, parser),
+        "shm-size" => once_text(&mut run.shm_size, "--shm-size", parser),
+        "sysctl" => more_text(&mut run.sysctl, parser),
         _ => Err(not_here(name)),
     }
 }
@@ -178,15 +180,18 @@ pub(super) fn flag(slot: &mut bool, parser: &mut Parser) -> Result<()> {
     Ok(())
 }
 
-fn list<T>(list: &mut Vec<T>, value: T) -> Result<()> {
-    list.push(value);
+fn more_text(list: &mut Vec<String>, parser: &mut Parser) -> Result<()> {
+    list.push(text(parser)?);
+    Ok(())
+}
+
+fn more_words(list: &mut Vec<OsString>, parser: &mut Parser) -> Result<()> {
+    list.push(word(parser)?);
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-
     use super::*;
 
     fn run_of(words: &[&str]) -> Result<Run> {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use lexopt::{Arg, Parser};
 
-use super::{Command, log_format, once, text, unexpected, word, wrong};
+use super::{Command, log_format, once_text, once_word, unexpected, word, wrong};
 use crate::error::{Error, Result};
 
 /// One of them, as typed. Which options a verb has is decided here, what they mean by the verb.
@@ -56,10 +56,10 @@ pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool)
             (_, Arg::Long("help")) => return Ok(Command::Help(name)),
             (_, Arg::Long("log-format")) => *log_json = log_format(parser)?,
             ("stop" | "restart", Arg::Short('t') | Arg::Long("time" | "timeout")) => {
-                once(&mut verb.time, "--time", text(parser)?)?;
+                once_text(&mut verb.time, "--time", parser)?;
             }
             ("stop" | "restart" | "kill", Arg::Short('s') | Arg::Long("signal")) => {
-                once(&mut verb.signal, "--signal", text(parser)?)?;
+                once_text(&mut verb.signal, "--signal", parser)?;
             }
             ("rm", Arg::Short('f') | Arg::Long("force")) => verb.force = true,
             ("start", Arg::Short('a') | Arg::Long("attach")) => verb.attach = true,
@@ -71,13 +71,13 @@ pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool)
                 verb.no_proxy = !proxy;
             }
             ("attach" | "start", Arg::Long("detach-keys")) => {
-                once(&mut verb.detach_keys, "--detach-keys", text(parser)?)?;
+                once_text(&mut verb.detach_keys, "--detach-keys", parser)?;
             }
             ("logs", Arg::Short('f') | Arg::Long("follow")) => verb.follow = true,
             ("logs", Arg::Short('t') | Arg::Long("timestamps")) => verb.timestamps = true,
-            ("logs", Arg::Short('n') | Arg::Long("tail")) => once(&mut verb.tail, "--tail", text(parser)?)?,
-            ("logs", Arg::Long("since")) => once(&mut verb.since, "--since", text(parser)?)?,
-            ("logs", Arg::Long("until")) => once(&mut verb.until, "--until", text(parser)?)?,
+            ("logs", Arg::Short('n') | Arg::Long("tail")) => once_text(&mut verb.tail, "--tail", parser)?,
+            ("logs", Arg::Long("since")) => once_text(&mut verb.since, "--since", parser)?,
+            ("logs", Arg::Long("until")) => once_text(&mut verb.until, "--until", parser)?,
             ("stop" | "kill" | "rm" | "start" | "pause" | "unpause", Arg::Short('a') | Arg::Long("all")) => {
                 verb.all = true;
             }
@@ -116,8 +116,8 @@ pub(super) fn exec(parser: &mut Parser, log_json: &mut bool) -> Result<Command> 
             Arg::Long("log-format") => *log_json = log_format(parser)?,
             Arg::Short('e') | Arg::Long("env") => exec.env.push(word(parser)?),
             Arg::Long("env-file") => exec.env_file.push(word(parser)?),
-            Arg::Short('w') | Arg::Long("workdir") => once(&mut exec.workdir, "--workdir", word(parser)?)?,
-            Arg::Short('u') | Arg::Long("user") => once(&mut exec.user, "--user", text(parser)?)?,
+            Arg::Short('w') | Arg::Long("workdir") => once_word(&mut exec.workdir, "--workdir", parser)?,
+            Arg::Short('u') | Arg::Long("user") => once_text(&mut exec.user, "--user", parser)?,
             Arg::Short('i') | Arg::Long("interactive") => exec.interactive = true,
             Arg::Short('t') | Arg::Long("tty") => exec.tty = true,
             Arg::Short('d') | Arg::Long("detach") => exec.detach = true,

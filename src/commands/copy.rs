@@ -1,6 +1,7 @@
 //! `nsctl cp`: files into and out of a running container.
 
 use std::ffi::{CString, OsStr};
+use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 
@@ -74,7 +75,7 @@ fn into(side: &Side, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
         Error::os("read standard input", errno)
     };
-    let mut stdin = std::io::stdin().lock();
+    let mut stdin = File::from(rustix::stdio::stdin().try_clone_to_owned().map_err(failed)?);
     let mut decoded = Decoded::new(&mut stdin).map_err(failed)?;
     let mut entries = Entries::new(Input::Stream(&mut decoded));
     while let Some(entry) = entries.next().map_err(|fault| fault.at("standard input"))? {

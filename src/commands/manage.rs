@@ -66,7 +66,8 @@ fn agreed() -> Result<bool> {
         return Err(Error::new("nsctl prune: there is no terminal to ask").hint("--force removes without asking"));
     }
     print("All containers that have ended will be removed, with what they wrote. Go on? [y/N] ")?;
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+    // A terminal hands out a line at a time.
+    let mut answer = [0; 16];
+    let length = rustix::io::read(rustix::stdio::stdin(), &mut answer).unwrap_or(0);
+    Ok(matches!(answer[..length].trim_ascii(), b"y" | b"Y" | b"yes"))
 }

@@ -22,6 +22,7 @@ pub(crate) mod top;
 pub(crate) mod update;
 
 use crate::error::{Error, Result};
+use crate::linux::file;
 
 /// The verbs about containers that are there.
 #[inline(never)]
@@ -37,10 +38,6 @@ pub(crate) fn verb(typed: &crate::cli::Verb) -> Result<u8> {
 
 /// Writes to standard output. A closed pipe ends us by SIGPIPE, as users of `head` expect; a full disk is an error.
 pub(crate) fn print(text: &str) -> Result<()> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
-        let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
-        Error::os("write to standard output", errno)
-    })
+    file::write_all(rustix::stdio::stdout(), text.as_bytes())
+        .map_err(|errno| Error::os("write to standard output", errno))
 }

@@ -94,6 +94,10 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
+        if !matches!(kind, Kind::File | Kind::Symlink) && !self.sink.takes_nodes() {
+            self.skip("it is a device or a FIFO (root copies those with -a)");
+            return Ok(());
+        }
         let mut entry = described(&self.name, kind, &stat);
         if stat.st_nlink > 1 {
             let number = (stat.st_dev as u64, stat.st_ino as u64);
@@ -107,11 +111,6 @@ impl Walk<'_> {
             Kind::File => return self.file(handle, entry),
             Kind::Symlink => {
                 entry.link = rustix::fs::readlinkat(&handle, c"", Vec::new()).map_err(failed)?.into_bytes();
-            }
-            _ if !self.sink.takes_nodes() => {
-                self.linked.retain(|_, name| *name != self.name);
-                self.skip("it is a device or a FIFO (root copies those with -a)");
-                return Ok(());
             }
             _ => {}
         }

@@ -98,7 +98,7 @@ pub(super) fn record(plan: &Plan, process: &Process, inherited: &Inherited) -> R
         restart: plan.keep.as_ref().map_or("no".into(), |keep| keep.restart.text()),
         namespaces: namespaces(plan, process, inherited),
         rooted: plan.rooted,
-        new_cgroupns: plan.steps.iter().any(|step| step.op == Op::NewCgroupNamespace),
+        new_cgroupns: plan.steps.iter().any(|step| matches!(step.op, Op::NewCgroupNamespace)),
         user: plan.user.clone(),
         groups: plan.more_groups.clone(),
         workdir: workdir(plan),
