@@ -207,8 +207,8 @@ pub(crate) fn remove(root: BorrowedFd<'_>, dir: &CStr) -> Result<(), Errno> {
                 }
                 remove_inner(root, dir);
             }
-            // Somebody else removed it, and the one above it: what we wanted.
-            Err(Errno::NOENT) => return Ok(()),
+            // Somebody else removed it, what we wanted; or it was never made, and only the one above it was.
+            Err(Errno::NOENT) => break Ok(()),
             other => break other,
         }
         pause(wait);
