@@ -53,6 +53,7 @@ nsctl runs a command in its own Linux namespaces and cgroups. One static binary,
   nsctl logs|inspect CONTAINER                what it wrote, and all that is known of it
   nsctl top CONTAINER                         its processes
   nsctl stats [CONTAINER...]                  what containers use, every second
+  nsctl update LIMIT... CONTAINER             other limits while it runs
   nsctl rename CONTAINER NAME; nsctl prune    another name; remove all that have ended
   nsctl cp SRC DEST                           files between the host and a running container
   nsctl events                                what happened to containers, and what happens
@@ -164,7 +165,7 @@ Living on
   --restart POLICY         no, on-failure[:TIMES], always, unless-stopped: the command is started again in the same
                            namespaces, after 100 ms, doubling to a minute. nsctl stop ends that; so does a boot
   --log file|none, --log-size SIZE  the output is kept twice that much; default: 1m
-  --cidfile FILE           write the id
+  --cidfile FILE           write the id; the file must not be there yet
   --stop-timeout SECONDS   from its stop signal to SIGKILL; default: 10
 
 Health (of one that lives on; shown by nsctl ps)
