@@ -76,13 +76,15 @@ struct Child<'a> {
     terminal: Terminal,
     /// Empty, unless a user was looked up.
     home: Home,
+    /// The command was started before: what it sees is mounted.
+    again: bool,
 }
 
 /// Runs in the clone and never returns.
 pub(crate) fn run(plan: &Plan, inherited: &mut Inherited, left_behind: &LeftBehind, placed: bool) -> ! {
     let tree = Tree::new(plan.api);
     let terminal = Terminal::default();
-    let mut init = Child { plan, inherited, left_behind, placed, tree, terminal, home: Home::new() };
+    let mut init = Child { plan, inherited, left_behind, placed, tree, terminal, home: Home::new(), again: false };
     init.follow(Who::Init);
     sys::exit(FAILED)
 }
@@ -91,6 +93,9 @@ impl Child<'_> {
     /// Takes this process's steps; a failure is reported and final.
     fn follow(&mut self, who: Who) {
         for (index, op) in self.plan.steps_of(who) {
+            if self.again && matches!(op, Op::Mount(_) | Op::MountGroup { .. }) {
+                continue;
+            }
             if self.inherited.verbose {
                 let micros = clock::micros().wrapping_sub(self.inherited.began) as u32;
                 self.tell(Message::Step { index: index as u16, micros });

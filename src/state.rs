@@ -248,7 +248,12 @@ impl State {
         match record(dir) {
             Some(record) if record.kept => {
                 if status::read(dir.as_fd()).is_some_and(|status| status.phase == Phase::Exited) {
-                    return true;
+                    // Killed when it had said how it ended, and before it had cleared up.
+                    if record.remove {
+                        remove_groups(record.places());
+                        self.remove(&record);
+                    }
+                    return !record.remove;
                 }
                 // Its PID 1 was killed before it could say how the container ended.
                 let cause = if record.groups().usage().oom_kills.is_some_and(|killed| killed > 0) {
@@ -278,6 +283,11 @@ impl State {
                 false
             }
         }
+    }
+
+    /// What is left of groups of one that has ended.
+    pub(crate) fn remove_groups(&self, record: &Record) {
+        remove_groups(record.places());
     }
 
     /// Removes the directory and the name of a container that the caller has locked.

@@ -121,7 +121,9 @@ fn exec(plan: &Plan, errno: Errno, detail: Option<&Detail>) -> Error {
     let program = program.map(|program| program.to_string_lossy()).unwrap_or_default();
     let own = if detail.is_none() && !plan.rooted { elf::trouble(CWD, &plan.programs[0]) } else { None };
     let trouble = detail.map_or(own.as_ref(), |detail| detail.trouble.as_ref());
-    let missing = matches!(trouble, Some(Trouble::Missing)) && plan.programs.len() > 1;
+    // It was looked for in PATH.
+    let by_name = plan.argv.strings().first().is_some_and(|name| !name.to_bytes().contains(&b'/'));
+    let missing = matches!(trouble, Some(Trouble::Missing)) && (plan.programs.len() > 1 || by_name);
     let code = if errno == Errno::NOENT || errno == Errno::NOTDIR { NOT_FOUND } else { NOT_EXECUTABLE };
     if missing {
         let name = plan.argv.strings()[0].to_string_lossy();

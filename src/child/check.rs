@@ -19,7 +19,7 @@ impl Child<'_> {
         for (_, op) in self.plan.steps_of(Who::Payload) {
             done = done.and_then(|()| match op {
                 Op::OpenTerminal { .. } | Op::MountConsole | Op::SendTerminal | Op::TakeTerminal => Ok(()),
-                Op::Streams | Op::MountGroup { .. } | Op::Delegate { .. } => Ok(()),
+                Op::Streams | Op::Mount(_) | Op::MountGroup { .. } | Op::Delegate { .. } => Ok(()),
                 // It has no terminal that could become the user's; what it has as 0 is the host's /dev/null.
                 Op::BeUser { user, groups } => {
                     identity::become_user(user.as_ref(), groups, self.plan.rooted, false, &mut self.home)

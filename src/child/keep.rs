@@ -60,6 +60,7 @@ impl Child<'_> {
                     sys::exit(FAILED)
                 }
                 Spawned::Parent(payload) => {
+                    self.again = true;
                     self.inherited.theirs = None;
                     Ok(payload)
                 }

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Resource, Rlimit};
@@ -13,10 +14,13 @@ use crate::commands::print;
 use crate::error::{self, Error, Result};
 use crate::launch::control_address;
 use crate::linux::join::Stranger;
-use crate::linux::{file, socket};
+use crate::linux::{file, process, socket};
 use crate::monitor;
 use crate::state::events::{self, Event, Value};
 use crate::state::{self, Entry, Phase, Record, State};
+
+/// How long the files of a container may take that is just being started.
+const MAKING_MILLISECONDS: u32 = 10_000;
 
 /// What a verb that failed leaves with, as docker's do.
 pub(crate) const REFUSED: u8 = 1;
@@ -161,6 +165,38 @@ impl Container {
             Phase::Restarting => Err(self.refused("is between two starts")),
             Phase::Exited => Err(self.refused("does not run").hint("nsctl start starts it again")),
         }
+    }
+
+    /// The same, and what its PID 1 has as its root is the container's. One in the foreground is recorded while its files are still
+    /// being made: until then its root is the host's, and what goes there by way of /proc would be done to that.
+    pub(crate) fn must_be_made(&self) -> Result<()> {
+        self.must_run()?;
+        for _ in 0..if self.record().kept { 0 } else { MAKING_MILLISECONDS } {
+            if self.is_made() {
+                return Ok(());
+            }
+            process::pause(1);
+        }
+        if self.is_made() { Ok(()) } else { Err(self.refused("is still being started").hint("try again")) }
+    }
+
+    fn is_made(&self) -> bool {
+        let record = self.record();
+        if record.kept {
+            return true;
+        }
+        if record.init {
+            // nsctl as PID 1 overwrites its words when it has started the command, and no sooner.
+            let path = CString::new(format!("/proc/{}/cmdline", record.pid)).unwrap_or_default();
+            let words = file::read(CWD, &path).unwrap_or_default();
+            return words.iter().skip_while(|byte| **byte != 0).all(|byte| *byte == 0);
+        }
+        // The command takes the place of nsctl.
+        let program = |process: &str| {
+            let stat = rustix::fs::statat(CWD, format!("/proc/{process}/exe"), AtFlags::empty()).ok()?;
+            Some((stat.st_dev, stat.st_ino))
+        };
+        program(&record.pid.to_string()) != program("self")
     }
 
     /// Its PID 1.

@@ -112,7 +112,7 @@ fn existing(side: &Side, path: &[u8], follow: bool) -> Result<copy::End> {
 fn container(word: &OsStr) -> Result<Side> {
     let word = word.to_string_lossy();
     let container = container::find(&word)?;
-    container.must_run()?;
+    container.must_be_made()?;
     let record = container.record();
     let failed = |errno| {
         Error::os(format!("open the root of container {word}"), errno)

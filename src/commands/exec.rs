@@ -23,7 +23,7 @@ use crate::supervise;
 pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
     let (explain, verbose, detach) = (typed.explain, typed.verbose, typed.detach);
     let container = find(&typed.container)?;
-    container.must_run()?;
+    container.must_be_made()?;
     if container.record().groups().is_frozen() == Some(true) {
         return Err(container.refused("is paused").hint("nsctl unpause lets it go on"));
     }

@@ -229,6 +229,8 @@ pub(crate) fn remove(container: &Container, force: bool) -> Result<()> {
         if !ended.entry.alive {
             match ended.state.reclaim(&ended.record().id) {
                 Ok(Some(_claim)) => {
+                    // Its PID 1 may have been killed when it had said how it ended, and before it had cleared up.
+                    ended.state.remove_groups(ended.record());
                     ended.state.remove(ended.record());
                     ended.note("destroy", &[]);
                     return Ok(());

@@ -68,6 +68,8 @@ fn again(container: &Container, wait: bool) -> Result<()> {
         .reclaim(&container.record().id)
         .map_err(|errno| Error::os(format!("lock container {}", container.shown()), errno).code(REFUSED))?
         .ok_or_else(|| container.refused("is being started or removed by somebody else"))?;
+    // A start before this one may have been killed when it had made some.
+    container.state.remove_groups(container.record());
     let (plan, lease) = plan(container, wait)?;
     let state = crate::state::State::open(&container.place)
         .map_err(|errno| Error::os("open the state directory", errno).code(REFUSED))?;

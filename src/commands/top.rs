@@ -41,7 +41,7 @@ const COLUMNS: &[Column] = &[
 pub(crate) fn top(typed: &cli::Top) -> Result<u8> {
     let form = table::form("top", &typed.listing, COLUMNS)?;
     let container = container::find(&typed.container)?;
-    container.must_run()?;
+    container.must_be_made()?;
     let found = of(container.record())?;
     print(&match form.is_json() {
         true => json::to_string(&found.into_iter().map(row).collect::<Vec<_>>()) + "\n",

@@ -97,6 +97,7 @@ pub(super) fn record(plan: &Plan, process: &Process, inherited: &Inherited) -> R
         tty: plan.terminal,
         restart: plan.keep.as_ref().map_or("no".into(), |keep| keep.restart.text()),
         namespaces: namespaces(plan, process, inherited),
+        init: plan.init,
         rooted: plan.rooted,
         new_cgroupns: plan.steps.iter().any(|step| matches!(step.op, Op::NewCgroupNamespace)),
         user: plan.user.clone(),

@@ -37,6 +37,8 @@ pub(crate) struct Record {
     /// As typed: no, on-failure:N, always, unless-stopped.
     pub(crate) restart: String,
     pub(crate) namespaces: Namespaces,
+    /// nsctl is its PID 1.
+    pub(crate) init: bool,
     /// It has a root of its own.
     pub(crate) rooted: bool,
     /// Its command made a cgroup namespace, in its groups.

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use libtest_mimic::Failed;
 
 use crate::Case;
+use crate::host;
 use crate::nsctl::{Outcome, binary, must, nsctl, state};
 use crate::root::{self, Root};
 use crate::verbs::Box;
@@ -130,6 +131,12 @@ fn tar() -> Result<(), Failed> {
     };
     let out = shell("n cp files:/d - | tar xp && stat -c '%u %g' d && seq 100000 | cmp - d/seq && ls d")?;
     must(out.code == 0 && out.out == format!("70000 5\n{long}\nseq\n"), "tar unpacks it", &out)?;
+    let gnu = shell("tar --version")?.out.contains("GNU");
+    if !gnu {
+        host::skip("this tar cannot make an archive of another owner's files");
+        container.end();
+        return Ok(());
+    }
     let out = shell(
         "mkdir -p t/lib && echo y > t/lib/y && tar cz --owner=7 -C t lib/y | n cp - files:/ && n cp files:/usr/lib/y -|tar tv",
     )?;
