@@ -16,7 +16,6 @@ mod setting;
 mod usage;
 pub(crate) use control::{Group, Groups};
 pub(crate) use setting::{Setting, controller_needs};
-#[allow(unused_imports)] // until nsctl stats
 pub(crate) use usage::{Memory, Usage, memory, oom_kills};
 
 /// The group above all containers' groups.

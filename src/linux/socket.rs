@@ -1,5 +1,4 @@
 //! Messages on a SOCK_SEQPACKET pair that carry a descriptor (SCM_RIGHTS, unix(7)).
-#![allow(dead_code)] // until the monitor of detached containers
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

@@ -90,7 +90,6 @@ pub(crate) fn signal_when_parent_ends(signal: i32) -> Result<(), Errno> {
 }
 
 /// signalfd4(2): becomes readable when a signal is pending. All signals must be blocked.
-#[allow(dead_code)] // until the monitor of detached containers
 pub(crate) fn signal_fd() -> Result<OwnedFd, Errno> {
     let set = ALL_SIGNALS;
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
@@ -101,7 +100,6 @@ pub(crate) fn signal_fd() -> Result<OwnedFd, Errno> {
 }
 
 /// Takes the next pending signal. None: there is none.
-#[allow(dead_code)] // likewise
 pub(crate) fn take_pending(signals: BorrowedFd<'_>) -> Option<Taken> {
     // SAFETY: plain integers.
     let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
