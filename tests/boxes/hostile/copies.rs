@@ -105,7 +105,15 @@ pub(super) fn tools() -> Result<(), Failed> {
     fs::remove_file(root.at("bin/ps"))?;
     let root = root.script("bin/ps", "echo run >> /tmp/marker").script("bin/nsenter", "echo run >> /tmp/marker");
     let container = Box::new("tools", &["--rootfs", root.path(), "--rw"], "sleep 73; true");
-    let top = crate::nsctl::nsctl(&["top", "tools"]);
+    // The command has to come to it first.
+    let mut top = crate::nsctl::nsctl(&["top", "tools"]);
+    for _ in 0..200 {
+        if top.out.contains("sleep 73") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        top = crate::nsctl::nsctl(&["top", "tools"]);
+    }
     let stats = crate::nsctl::nsctl(&["stats", "--no-stream", "tools"]);
     container.end();
     must(top.code == 0 && top.out.contains("sleep 73"), "top", &top)?;
