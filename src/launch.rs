@@ -15,7 +15,7 @@
 //! `run` with the same name, finds the lock of the state directory free and clears up.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -24,7 +24,6 @@ use rustix::thread::LinkNameSpaceType;
 
 use crate::child::{self, Inherited};
 use crate::error::{Error, Result};
-use crate::explain;
 use crate::linux::join::Target;
 use crate::linux::process::{self, Process, Spawned};
 use crate::linux::tty::Modes;
@@ -33,12 +32,15 @@ use crate::plan::{Group, Op, Plan, Step, Who};
 use crate::reaper::LeftBehind;
 use crate::state::events::{self, Event, Value};
 use crate::state::{self, Claim, Phase, State};
-use crate::sync::{self, Detail, Message, Received};
+use crate::sync::{self, Message};
 use crate::verdict;
 
 mod groups;
 mod keep;
+mod messages;
 pub(crate) use keep::control_address;
+pub(crate) use messages::meaning;
+use messages::say;
 
 /// A container that was started, and what is to be removed after it.
 pub(crate) struct Container {
@@ -376,42 +378,6 @@ impl Container {
             state::remove(state.fd(), &self.left_behind.id, self.left_behind.link.as_deref());
         }
     }
-}
-
-/// What the messages say that begin with this one, up to a failure, the terminal or the end.
-pub(crate) fn meaning(
-    plan: &Plan,
-    from: BorrowedFd<'_>,
-    first: Received,
-    wait: bool,
-    terminal: &mut Option<OwnedFd>,
-) -> Option<Error> {
-    let mut detail: Option<Detail> = None;
-    let mut next = Some(first);
-    while let Some(received) = next {
-        match received {
-            Received::Message(Message::Step { index, micros }) => {
-                say(plan, usize::from(index), u64::from(micros));
-            }
-            Received::Message(Message::Failure { index, errno }) => {
-                let errno = Errno::from_raw_os_error(errno);
-                return Some(verdict::sentence(plan, usize::from(index), errno, detail.as_ref()));
-            }
-            Received::Terminal(master) => {
-                *terminal = Some(master);
-                return None;
-            }
-            Received::Message(Message::Ready | Message::Go) => return None,
-            Received::Detail(seen) => detail = Some(seen),
-        }
-        next = sync::receive(from, wait);
-    }
-    None
-}
-
-/// One line of `--verbose`.
-fn say(plan: &Plan, index: usize, micros: u64) {
-    eprintln!("{micros:>7} µs {}", explain::line(plan, index));
 }
 
 /// For texts that have no NUL byte, by their making.

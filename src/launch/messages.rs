@@ -1,0 +1,47 @@
+//! What the container's side says, as sentences: a plan gives the numbers their meaning.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::explain;
+use crate::plan::Plan;
+use crate::sync::{self, Detail, Message, Received};
+use crate::verdict;
+
+/// What the messages say that begin with this one, up to a failure, the terminal or the end.
+pub(crate) fn meaning(
+    plan: &Plan,
+    from: BorrowedFd<'_>,
+    first: Received,
+    wait: bool,
+    terminal: &mut Option<OwnedFd>,
+) -> Option<Error> {
+    let mut detail: Option<Detail> = None;
+    let mut next = Some(first);
+    while let Some(received) = next {
+        match received {
+            Received::Message(Message::Step { index, micros }) => {
+                say(plan, usize::from(index), u64::from(micros));
+            }
+            Received::Message(Message::Failure { index, errno }) => {
+                let errno = Errno::from_raw_os_error(errno);
+                return Some(verdict::sentence(plan, usize::from(index), errno, detail.as_ref()));
+            }
+            Received::Terminal(master) => {
+                *terminal = Some(master);
+                return None;
+            }
+            Received::Message(Message::Ready | Message::Go) => return None,
+            Received::Detail(seen) => detail = Some(seen),
+        }
+        next = sync::receive(from, wait);
+    }
+    None
+}
+
+/// One line of `--verbose`.
+pub(super) fn say(plan: &Plan, index: usize, micros: u64) {
+    eprintln!("{micros:>7} µs {}", explain::line(plan, index));
+}
