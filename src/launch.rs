@@ -301,9 +301,14 @@ impl Container {
             return Some(error);
         }
         let dir = &self.claim.as_ref()?.dir;
+        let phase = || state::open_status(dir.as_fd()).ok().and_then(state::Status::of).map(|status| status.phase);
+        let to_run = plan.keep.as_ref().is_some_and(|keep| !keep.wait_for_start);
+        if to_run && phase() == Some(Phase::Created) {
+            // It has ended, or is about to: its descriptors are closed first.
+            self.let_it_note();
+        }
         let gone = self.process.as_ref().is_some_and(|process| matches!(process.ended(), Ok(Some(_))));
-        let phase = state::open_status(dir.as_fd()).ok().and_then(state::Status::of).map(|status| status.phase);
-        (gone && phase == Some(Phase::Created))
+        (gone && phase() == Some(Phase::Created))
             .then(|| Error::new("the container's PID 1 was killed before its command was started"))
     }
 

@@ -150,6 +150,20 @@ mod tests {
         assert_eq!(Detail::from_bytes(b"abc"), None);
     }
 
+    /// What the other side said stays to be heard when it has ended without having read what was sent to it.
+    #[test]
+    fn a_last_word_is_not_lost() {
+        let flags = rustix::net::SocketFlags::CLOEXEC;
+        let kind = rustix::net::SocketType::SEQPACKET;
+        let (ours, theirs) = rustix::net::socketpair(rustix::net::AddressFamily::UNIX, kind, flags, None).unwrap();
+        let failure = Message::Failure { index: 7, errno: 5 };
+        failure.send(&theirs).unwrap();
+        Message::Go.send(&ours).unwrap();
+        drop(theirs);
+        assert!(matches!(receive(&ours, true), Some(Received::Message(said)) if said == failure));
+        assert!(receive(&ours, true).is_none());
+    }
+
     #[test]
     fn every_message_comes_back() {
         for index in [0, 1, 255, 256, u16::MAX] {

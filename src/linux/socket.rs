@@ -23,7 +23,21 @@ pub(crate) fn send(to: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> R
 
 /// Takes one message into `bytes`: its length (0: the other side is closed), and the descriptor that came with it. More than
 /// one descriptor is not taken. Does not allocate.
+///
+/// If the other side closed with a message of ours unread, ECONNRESET comes once, and before what it had sent (unix_release_sock,
+/// net/unix/af_unix.c): that is no reason to lose it.
 pub(crate) fn receive(
+    from: impl AsFd,
+    bytes: &mut [u8],
+    flags: RecvFlags,
+) -> Result<(usize, Option<OwnedFd>), Errno> {
+    match receive_once(&from, bytes, flags) {
+        Err(Errno::CONNRESET) => receive_once(&from, bytes, flags),
+        other => other,
+    }
+}
+
+fn receive_once(
     from: impl AsFd,
     bytes: &mut [u8],
     flags: RecvFlags,

@@ -112,7 +112,8 @@ impl Remote {
                     rustix::net::recv(&*socket, bytes, RecvFlags::DONTWAIT).map(|(length, _)| length)
                 };
                 match into.fill(1, receive) {
-                    Err(Errno::AGAIN | Errno::INTR) => Came::Nothing,
+                    // ECONNRESET: it ended without having read all of ours; what it said comes after that, see `socket::receive`.
+                    Err(Errno::AGAIN | Errno::INTR | Errno::CONNRESET) => Came::Nothing,
                     Ok(0) | Err(_) => Came::End(Over::Closed),
                     Ok(_) => match into.first() {
                         b'o' => Came::Output { stream: 0 },
