@@ -25,7 +25,7 @@ mod log;
 mod outside;
 mod polled;
 pub(crate) use clients::{ATTACH, SIGNAL, SIZE, START};
-use clients::{CAME, Clients, Request, packet};
+use clients::{Clients, Request};
 use health::Health;
 use log::Log;
 pub(crate) use log::make as make_log;
@@ -294,11 +294,9 @@ impl Monitor<'_> {
             return false;
         }
         let Some(stream) = &self.files.streams[number] else { return false };
-        let mut bytes = packet(&CAME);
-        match rustix::io::read(stream, &mut bytes[..CHUNK]) {
+        match rustix::io::read(stream, self.clients.room()) {
             Ok(length) if length > 0 => {
-                self.log.write(number, &bytes[..length]);
-                self.clients.output(number, &bytes[..length]);
+                self.log.write(number, self.clients.output(number, length));
                 true
             }
             // EAGAIN: nothing now.

@@ -51,18 +51,20 @@ mod arena {
     use std::cell::UnsafeCell;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+    /// On pages of its own, all of which [`forget_heap`] can give back.
+    #[repr(align(4096))]
     struct Arena {
         bytes: UnsafeCell<[u8; ARENA]>,
-        used: AtomicUsize,
     }
 
     const ARENA: usize = 64 << 10;
 
-    // SAFETY: the program has one thread; `used` is atomic only because a static must be.
+    // SAFETY: the program has one thread; USED is atomic only because a static must be.
     unsafe impl Sync for Arena {}
 
     #[global_allocator]
-    static HEAP: Arena = Arena { bytes: UnsafeCell::new([0; ARENA]), used: AtomicUsize::new(0) };
+    static HEAP: Arena = Arena { bytes: UnsafeCell::new([0; ARENA]) };
+    static USED: AtomicUsize = AtomicUsize::new(0);
 
     /// Gives the pages of the arena back to the kernel.
     pub(crate) fn forget_heap() {
@@ -80,15 +82,15 @@ mod arena {
         }
     }
 
-    // SAFETY: blocks of the arena do not overlap, since `used` only grows past them or back to the start of the last one, and are
+    // SAFETY: blocks of the arena do not overlap, since USED only grows past them or back to the start of the last one, and are
     // aligned by their absolute address; all others are System's own.
     unsafe impl GlobalAlloc for Arena {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             let base = self.bytes.get() as usize;
-            let start = (base + self.used.load(Relaxed)).next_multiple_of(layout.align()) - base;
+            let start = (base + USED.load(Relaxed)).next_multiple_of(layout.align()) - base;
             match start.checked_add(layout.size()).filter(|end| *end <= ARENA) {
                 Some(end) => {
-                    self.used.store(end, Relaxed);
+                    USED.store(end, Relaxed);
                     // SAFETY: start is within the arena.
                     unsafe { self.bytes.get().cast::<u8>().add(start) }
                 }
@@ -99,7 +101,7 @@ mod arena {
 
         unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
             match self.offset(block) {
-                Some(start) if start + layout.size() == self.used.load(Relaxed) => self.used.store(start, Relaxed),
+                Some(start) if start + layout.size() == USED.load(Relaxed) => USED.store(start, Relaxed),
                 Some(_) => {}
                 // SAFETY: not the arena's, so System's.
                 None => unsafe { System.dealloc(block, layout) },
@@ -108,8 +110,8 @@ mod arena {
 
         unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
             match self.offset(block) {
-                Some(start) if start + layout.size() == self.used.load(Relaxed) && start + size <= ARENA => {
-                    self.used.store(start + size, Relaxed);
+                Some(start) if start + layout.size() == USED.load(Relaxed) && start + size <= ARENA => {
+                    USED.store(start + size, Relaxed);
                     block
                 }
                 Some(_) if size <= layout.size() => block,

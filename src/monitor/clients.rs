@@ -36,17 +36,21 @@ pub(super) enum Request {
     Size([u16; 2]),
 }
 
-pub(super) type Packet = [u8; CHUNK + 1];
+type Packet = [u8; CHUNK + 1];
 
-/// Not on the stack: what is not written to takes no memory there, but a large frame is touched as a whole.
-static OUTPUT_PACKET: Mutex<Packet> = Mutex::new([0; CHUNK + 1]);
-static INPUT_PACKET: Mutex<Packet> = Mutex::new([0; CHUNK + 1]);
-pub(super) static CAME: Mutex<Packet> = Mutex::new([0; CHUNK + 1]);
-
-/// There is one thread, and each is taken once.
-pub(super) fn packet(of: &'static Mutex<Packet>) -> MutexGuard<'static, Packet> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
+struct Packets {
+    /// The last output.
+    output: Packet,
+    /// Input that the command has not taken yet.
+    input: Packet,
+    /// What has just come from a client.
+    came: Packet,
 }
+
+/// Not on the stack: what is not written to takes no memory here, but a large frame is touched as a whole. Under one lock, for
+/// each lock's word would make a page dirty.
+static PACKETS: Mutex<Packets> =
+    Mutex::new(Packets { output: [0; CHUNK + 1], input: [0; CHUNK + 1], came: [0; CHUNK + 1] });
 
 struct Client {
     socket: OwnedFd,
@@ -57,11 +61,10 @@ struct Client {
 
 pub(super) struct Clients {
     places: [Option<Client>; MOST],
-    /// The last output, as the packet that it is, and its length.
-    output: MutexGuard<'static, Packet>,
+    packets: MutexGuard<'static, Packets>,
+    /// Of the last output, with its first byte.
     length: usize,
-    /// Input that the command has not taken yet.
-    input: MutexGuard<'static, Packet>,
+    /// The part of the input that waits.
     waits: std::ops::Range<usize>,
 }
 
@@ -69,9 +72,9 @@ impl Clients {
     pub(super) fn new() -> Self {
         Self {
             places: [const { None }; MOST],
-            output: packet(&OUTPUT_PACKET),
+            // There is one thread, and this is called once.
+            packets: PACKETS.lock().unwrap_or_else(PoisonError::into_inner),
             length: 0,
-            input: packet(&INPUT_PACKET),
             waits: 0..0,
         }
     }
@@ -118,8 +121,8 @@ impl Clients {
             while let Some(client) = &self.places[number]
                 && self.listens_to(client)
             {
-                let mut bytes = packet(&CAME);
-                let (length, fd) = match socket::receive(&client.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
+                let packets = &mut *self.packets;
+                let (length, fd) = match socket::receive(&client.socket, &mut packets.came, RecvFlags::DONTWAIT) {
                     Ok((length, fd)) if length > 0 => (length, fd),
                     Err(Errno::AGAIN | Errno::INTR) => break,
                     _ => {
@@ -127,9 +130,9 @@ impl Clients {
                         break;
                     }
                 };
-                match (bytes[0], &bytes[1..length]) {
+                match (packets.came[0], &packets.came[1..length]) {
                     (INPUT, data) => {
-                        self.input[..data.len()].copy_from_slice(data);
+                        packets.input[..data.len()].copy_from_slice(data);
                         self.waits = 0..data.len();
                         self.give_input(input);
                     }
@@ -151,7 +154,7 @@ impl Clients {
     fn give_input(&mut self, input: &Option<OwnedFd>) {
         while !self.waits.is_empty() {
             let taken = match input {
-                Some(input) => rustix::io::write(input, &self.input[self.waits.clone()]),
+                Some(input) => rustix::io::write(input, &self.packets.input[self.waits.clone()]),
                 None => Err(Errno::PIPE),
             };
             match taken {
@@ -163,15 +166,18 @@ impl Clients {
         }
     }
 
-    pub(super) fn output(&mut self, stream: usize, bytes: &[u8]) {
-        if !self.places.iter().flatten().any(|client| client.attached) {
-            return;
-        }
-        self.output[0] = if stream == 1 { OUTPUT } else { ERRORS };
-        self.output[1..=bytes.len()].copy_from_slice(bytes);
-        self.length = 1 + bytes.len();
+    /// Where the next output is to be read to, when nobody owes the last.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        &mut self.packets.output[1..]
+    }
+
+    /// Sends what was read there to those who are attached; these bytes.
+    pub(super) fn output(&mut self, stream: usize, length: usize) -> &[u8] {
+        self.packets.output[0] = if stream == 1 { OUTPUT } else { ERRORS };
+        self.length = 1 + length;
         self.places.iter_mut().flatten().for_each(|client| client.owes = client.attached);
         self.flush();
+        &self.packets.output[1..self.length]
     }
 
     /// Sends the last output to those who have not got it.
@@ -179,7 +185,7 @@ impl Clients {
         for place in &mut self.places {
             let Some(client) = place.as_mut().filter(|client| client.owes) else { continue };
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match rustix::net::send(&client.socket, &self.output[..self.length], flags) {
+            match rustix::net::send(&client.socket, &self.packets.output[..self.length], flags) {
                 Ok(_) => client.owes = false,
                 Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => {}
                 Err(_) => *place = None,
