@@ -146,7 +146,7 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Invocation> {
         match parser.next().map_err(wrong)? {
             Some(Arg::Long("log-format")) => log_json = log_format(&mut parser)?,
             Some(Arg::Long("root")) => once(&mut root, "--root", word(&mut parser)?)?,
-            Some(Arg::Long("help")) => break Command::Help("nsctl"),
+            Some(Arg::Long("help") | Arg::Short('h')) => break Command::Help("nsctl"),
             Some(Arg::Long("version") | Arg::Short('V')) => break Command::Version,
             Some(Arg::Value(verb)) => break command(&verb, &mut parser, &mut log_json)?,
             Some(other) => return Err(wrong(other.unexpected()).hint("see nsctl --help")),
@@ -189,8 +189,20 @@ fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Com
         },
         word => match verbs::NAMES.iter().find(|name| word == Some(**name)) {
             Some(name) => verbs::verb(name, parser, log_json),
-            None => Err(Error::new(format!("nsctl has no command {}", verb.display())).hint("see nsctl --help")),
+            None => Err(Error::new(format!("nsctl has no command {}", verb.display())).hint(elsewhere(word))),
         },
+    }
+}
+
+/// What users of other engines type, by its name here.
+fn elsewhere(word: Option<&str>) -> &'static str {
+    match word {
+        Some("images") => "it is nsctl image ls",
+        Some("rmi") => "it is nsctl image rm",
+        Some("pull" | "load") => "nsctl downloads nothing; nsctl image import PATH brings one in",
+        Some("ls" | "list" | "container") => "it is nsctl ps",
+        Some("info") => "it is nsctl check",
+        _ => "see nsctl --help",
     }
 }
 

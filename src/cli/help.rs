@@ -60,7 +60,7 @@ nsctl runs a command in its own Linux namespaces and cgroups. One static binary,
   nsctl image import|ls|rm|inspect            container images as directories to run in
   nsctl check                                 what this kernel and this user can do
   nsctl help VERB, nsctl VERB --help          more on a verb
-  nsctl --version
+  nsctl --help (-h), nsctl --version (-V)     this; which nsctl it is
 
   --log-format text|json   (before the verb) how errors are written to standard error
   --root DIR               (before the verb) where containers are recorded; default: $NSCTL_ROOT, else /run/nsctl
@@ -277,8 +277,8 @@ Removes the containers that have ended, and prints their ids. On a terminal it a
 ";
 
 const CP: &str = "\
-nsctl cp [-a] [-L] CONTAINER:PATH DEST|-
-nsctl cp [-a] [-L] SRC|- CONTAINER:PATH
+nsctl cp [-a] [-L] [-q] CONTAINER:PATH DEST|-
+nsctl cp [-a] [-L] [-q] SRC|- CONTAINER:PATH
 
 Copies files and directories between the host and a running container, which needs no program for it. CONTAINER is a name, an
 id or its unique beginning; PATH begins at the container's root. With - it is a tar archive from standard input (unpacked
@@ -290,6 +290,7 @@ DEST if there is none; SRC/. copies what is in it. What is there is replaced, bu
   -a, --archive        as root: keep owners, capabilities and set-id bits, copy devices and FIFOs. Else files are the
                        caller's (in a container: root's). An archive's owners are kept always
   -L, --follow-link    copy what the link SRC leads to, not the link
+  -q, --quiet          without showing progress: so it is always
 
 Links are never followed on the way in the host's tree that is copied, nor out of the container. Sockets and what the kernel has
 in /proc and /sys are not copied. A local name with a colon is written ./NAME or as an absolute path.

@@ -81,6 +81,10 @@ pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool)
             ("stop" | "kill" | "rm" | "start" | "pause" | "unpause", Arg::Short('a') | Arg::Long("all")) => {
                 verb.all = true;
             }
+            ("inspect", Arg::Short('f') | Arg::Long("format")) => {
+                return Err(Error::new("nsctl inspect: --format is not supported")
+                    .hint("it prints JSON: nsctl inspect NAME | jq '.[0].state.pid'"));
+            }
             (_, Arg::Value(word)) => {
                 let word = word.into_string().map_err(|word| no_container(&word.to_string_lossy()))?;
                 verb.containers.push(word);

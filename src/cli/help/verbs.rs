@@ -8,7 +8,7 @@ starts it. The options are those of nsctl run.
 ";
 
 pub(super) const START: &str = "\
-nsctl start CONTAINER...
+nsctl start CONTAINER... | --all
 nsctl start -a [-i] [--sig-proxy[=false]] [--detach-keys KEYS] CONTAINER
 
 Starts the command of containers that were created, and starts those again that have ended: with the words, the
@@ -17,6 +17,7 @@ memory is gone; --overlay-upper keeps changes. One that runs is left alone.
 
   -a, --attach           attach to it, from its first output on
   -i, --interactive      and hand standard input on
+  --all                  every container that does not run
   --sig-proxy[=false], --detach-keys KEYS    as nsctl attach has them
 ";
 
@@ -26,7 +27,8 @@ nsctl stop [-t SECONDS] [-s SIGNAL] CONTAINER... | --all
 Sends the container's stop signal (TERM, unless it or its image says otherwise), and SIGKILL when it has not ended
 in time. It is not started again, whatever its --restart says.
 
-  -t, --time SECONDS     how long it has; default: its --stop-timeout, or 10; 0 kills at once, -1 waits for ever
+  -t, --time, --timeout SECONDS
+                         how long it has; default: its --stop-timeout, or 10; 0: none, -1: for ever
   -s, --signal SIGNAL    instead of its stop signal
   -a, --all              every container
 ";
@@ -34,7 +36,10 @@ in time. It is not started again, whatever its --restart says.
 pub(super) const RESTART: &str = "\
 nsctl restart [-t SECONDS] [-s SIGNAL] CONTAINER...
 
-nsctl stop, then nsctl start.
+nsctl stop, then nsctl start; the options are those of stop.
+
+  -t, --time, --timeout SECONDS    how long it has to end
+  -s, --signal SIGNAL              instead of its stop signal
 ";
 
 pub(super) const KILL: &str = "\
@@ -67,6 +72,8 @@ nsctl pause CONTAINER... | --all
 nsctl unpause CONTAINER... | --all    (resume is the same)
 
 All processes of a container stand still, or go on. That takes a cgroup: every detached container has one.
+
+  -a, --all              every container
 ";
 
 pub(super) const ATTACH: &str = "\
@@ -99,7 +106,7 @@ pub(super) const INSPECT: &str = "\
 nsctl inspect CONTAINER...
 
 All that is known of containers, as a JSON array: state and exit code, command, environment, namespaces, cgroups,
-and the directory in which it is kept.
+and the directory in which it is kept. jq picks from it: nsctl inspect web | jq '.[0].state.pid'
 ";
 
 pub(super) const EXEC: &str = "\
