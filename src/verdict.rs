@@ -1,11 +1,13 @@
 //! A step that failed → the sentence that says so: act, object, the kernel's word, and the way out.
 
+use std::borrow::Cow;
+
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND};
 use crate::linux::elf::{self, Trouble};
-use crate::plan::{Op, Plan};
+use crate::plan::{Op, Plan, Step};
 use crate::sync::Detail;
 
 mod groups;
@@ -23,7 +25,7 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
                 return Error::new(format!("a container has the name {name} already"))
                     .hint("nsctl ps -a lists them; nsctl rm removes one that has ended, or choose another --name");
             }
-            _ => format!("make the state directory of container {}", plan.id),
+            _ => format!("make the directory {}/{}", state(plan), plan.id),
         },
         Op::DefaultSigchld | Op::BlockSignals | Op::RestoreSignals => "set the signal mask".into(),
         Op::Pair => "make a pair of sockets".into(),
@@ -50,12 +52,12 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::MountGroup { group: g, .. } => format!("mount the container's cgroup on {}", group(g)),
         Op::Chdir(dir) => format!("change to the directory {}", dir.to_string_lossy()),
         Op::CloseOnExec { .. } => "mark descriptors close-on-exec".into(),
-        Op::Record => "record the container's state".into(),
+        Op::Record => format!("record the container in {}", state(plan)),
         Op::PidFile(path) => format!("write --pidfile {}", path.to_string_lossy()),
         Op::Reap | Op::Relay | Op::Wait | Op::GiveTime => "wait".into(),
         Op::RemoveGroup { group: g } => format!("remove the cgroup {}", dir(g)),
         Op::RemoveState => "remove the container's state".into(),
-        Op::KeepFiles { .. } => "make the log, the status and the socket of the container".into(),
+        Op::KeepFiles { .. } => format!("make the container's log, status and socket in {}", state(plan)),
         Op::NewSession => "begin a session".into(),
         Op::AwaitRecord | Op::Release | Op::AwaitStart => "talk to the other side of the start".into(),
         Op::Monitor { .. } | Op::Streams | Op::OpenNothing => "set the streams of the container".into(),
@@ -67,6 +69,15 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         _ => "make the container's files".into(),
     };
     Error::os(doing, errno).hint(hint(&step.op, errno))
+}
+
+/// Where containers are recorded, as far as this plan has to do with that.
+fn state(plan: &Plan) -> Cow<'_, str> {
+    fn dir(step: &Step) -> Option<Cow<'_, str>> {
+        let Op::OpenState { dir } = &step.op else { return None };
+        Some(dir.to_string_lossy())
+    }
+    plan.steps.iter().find_map(dir).unwrap_or_default()
 }
 
 /// The usual reason of this error of this step.
@@ -89,6 +100,9 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
         }
         (Op::EnterGroup { .. }, Errno::OPNOTSUPP) => {
             "the group above has processes of its own, or is threaded: choose another --cgroup-parent"
+        }
+        (Op::Claim | Op::Record | Op::KeepFiles { .. }, Errno::NOSPC | Errno::ROFS) => {
+            "containers are recorded there; --root before the verb, or NSCTL_ROOT, names another directory"
         }
         (Op::MountProc, Errno::NOENT) => "make the directory /proc",
         (Op::MountProc, Errno::PERM) => "an outer container masks /proc; --pid host does without a new one",

@@ -48,9 +48,12 @@ pub(crate) fn events(typed: &cli::Events) -> Done<u8> {
         json: typed.json,
     };
     let Some((place, state)) = state::place() else {
-        return Err(
-            Error::new("there is no place for state in /run, /dev/shm or /tmp").hint("NSCTL_ROOT names another")
-        );
+        return Err(match state::asked() {
+            Some((dir, errno)) => super::run::unusable(&dir, errno),
+            None => {
+                Error::new("there is no place for state in /run, /dev/shm or /tmp").hint("NSCTL_ROOT names another")
+            }
+        });
     };
     let failed = |errno| Error::os(format!("follow the events in {}", place.to_string_lossy()), errno);
     follow(state.fd(), &wanted, until).map_err(failed)?.map_or(Ok(0), Err)

@@ -1,10 +1,11 @@
 //! `nsctl run` and `nsctl simple`: the whole road, Command → Spec → Plan → launch → supervise.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Access, AtFlags, CWD, FileType};
+use rustix::io::Errno;
 
 use crate::child::close_from;
 use crate::cli;
@@ -108,10 +109,7 @@ fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>
         && !explain
         && let Some((dir, errno)) = state::asked()
     {
-        let error = Error::os(format!("use the state directory {}", dir.to_string_lossy()), errno);
-        return Err(
-            error.hint("it must be the caller's own, and not writable by others; it is made below an existing one")
-        );
+        return Err(unusable(&dir, errno));
     }
     let (lower, lease) = found.map_or((None, None), |found| (Some(found.lower), found.lease));
     let mut host = Host { lower, ground: ground::look(&spec)?, ..host(&spec, place, environ())? };
@@ -130,6 +128,12 @@ fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>
     }
     warn(&spec, &host, explain);
     Ok((Plan::new(spec, host)?, state, lease))
+}
+
+/// The directory of `--root` or `NSCTL_ROOT`.
+pub(super) fn unusable(dir: &CStr, errno: Errno) -> Error {
+    let error = Error::os(format!("use the state directory {}", dir.to_string_lossy()), errno);
+    error.hint("it must be the caller's own, and not writable by others: chmod 700; it is made below an existing one")
 }
 
 /// What will be less than was to be expected.

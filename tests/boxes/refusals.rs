@@ -3,8 +3,8 @@
 use libtest_mimic::Failed;
 
 use crate::Case;
-use crate::host::{Scratch, plain};
-use crate::nsctl::{Outcome, must, nsctl, shell};
+use crate::host::{Scratch, mounted, plain, prepare, script};
+use crate::nsctl::{Outcome, Running, must, nsctl, outcome, shell};
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("a_missing_source_is_an_error_and_not_made", missing_source),
@@ -13,6 +13,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("mount_says_what_is_wrong_with_it", mount_errors),
     ("volume_and_tmpfs_say_what_is_wrong_with_them", other_errors),
     ("two_mounts_on_one_destination_are_refused", twice),
+    ("a_read_only_state_directory_is_named_with_the_way_out", state_read_only),
 ];
 
 fn inside(options: &[&str], script: &str) -> Outcome {
@@ -68,6 +69,19 @@ fn without_root_missing() -> Result<(), Failed> {
         &outcome,
     )?;
     must(!scratch.at("target").exists(), "it is not made", &outcome)
+}
+
+fn state_read_only() -> Result<(), Failed> {
+    let scratch = Scratch::new("state-read-only");
+    let dir = scratch.dir("state");
+    let text =
+        "dir=$1; shift; chmod 700 $dir && mount -o remount,ro $dir && exec \"$@\" --root $dir run --name x true";
+    let mut script = script(text, &[&dir]);
+    prepare(&mut script, vec![mounted("tmpfs", &dir)]);
+    let outcome = outcome(Running::start(&mut script));
+    let wanted = format!("nsctl: make the directory {dir}/");
+    must(outcome.code == 125 && outcome.err.starts_with(&wanted), "what, and where", &outcome)?;
+    must(outcome.err.ends_with("names another directory)\n"), "the way out", &outcome)
 }
 
 fn mount_errors() -> Result<(), Failed> {
