@@ -35,7 +35,7 @@ toolchain: ## make the toolchain for the static target, if it is not there
 	$(CARGO_MUSL)
 
 run: all ## build, then an isolated shell (without a terminal: a short demonstration)
-	@if [ -t 0 ] && [ -t 1 ]; then $(NSCTL) run /bin/sh; else tools/demo $(NSCTL); fi
+	@if [ -t 0 ] && [ -t 1 ]; then $(NSCTL) run -t /bin/sh || [ $$? -ne 125 ]; else tools/demo $(NSCTL); fi
 
 test: all unit boxes ## every test that this machine can run
 
