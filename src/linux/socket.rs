@@ -37,11 +37,7 @@ pub(crate) fn receive(
     }
 }
 
-fn receive_once(
-    from: impl AsFd,
-    bytes: &mut [u8],
-    flags: RecvFlags,
-) -> Result<(usize, Option<OwnedFd>), Errno> {
+fn receive_once(from: impl AsFd, bytes: &mut [u8], flags: RecvFlags) -> Result<(usize, Option<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
