@@ -13,7 +13,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::OnceLock;
 
-use miniserde::json;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode};
 use rustix::io::Errno;
 
@@ -181,7 +180,7 @@ impl State {
         self.locked(|| {
             let old = std::mem::replace(&mut record.name, name.to_string());
             let dir = file::open_dir(&self.dir, &id)?;
-            let written = write_record(dir.as_fd(), record);
+            let written = record::write(dir.as_fd(), record);
             let unneeded = if written.is_ok() { old.as_str() } else { name };
             if !unneeded.is_empty() {
                 rustix::fs::unlinkat(&self.dir, link_name(unneeded), AtFlags::empty())?;
@@ -200,16 +199,22 @@ impl State {
 
     /// All containers, oldest first; what killed ones left is cleared away.
     pub(crate) fn all(&self) -> Result<Vec<Entry>, Errno> {
-        let mut found = Vec::new();
+        let (mut found, mut links) = (Vec::new(), Vec::new());
         self.locked(|| {
             for entry in Dir::read_from(&self.dir)? {
                 let entry = entry?;
                 let name = entry.file_name();
                 if name.to_bytes().starts_with(b"@") {
-                    self.heal_link(name);
+                    links.push(name.to_owned());
                 } else if !name.to_bytes().starts_with(b".") && entry.file_type() != FileType::RegularFile {
                     found.extend(self.look(name));
                 }
+            }
+            let mut names: Vec<&[u8]> = found.iter().map(|entry: &Entry| entry.record.name.as_bytes()).collect();
+            names.sort_unstable();
+            // A name that is a container's is in order.
+            for link in links.iter().filter(|link| names.binary_search(&&link.to_bytes()[1..]).is_err()) {
+                self.heal_link(link);
             }
             Ok(())
         })?;
@@ -230,12 +235,21 @@ impl State {
             return None;
         }
         // Read when it is known whether it lives, and not before: it may have ended meanwhile.
-        let record = record(&dir)?;
+        let record = record::read(&dir)?;
         let status = status::read(dir.as_fd());
         if !alive {
             let _ = rustix::fs::flock(&dir, FlockOperation::Unlock);
         }
         Some(Entry { record, dir, alive, status })
+    }
+
+    /// Whether it lives still, or again.
+    pub(crate) fn is_alive(&self, entry: &Entry) -> bool {
+        let free = self.locked(|| {
+            rustix::fs::flock(&entry.dir, FlockOperation::NonBlockingLockExclusive)?;
+            rustix::fs::flock(&entry.dir, FlockOperation::Unlock)
+        });
+        free.is_err()
     }
 
     /// The id that belongs to a name.
@@ -245,7 +259,7 @@ impl State {
 
     /// Brings a dead container, which the caller has locked, to what it should be after its end. False: nothing of it stays.
     fn heal(&self, id: &CStr, dir: &OwnedFd) -> bool {
-        match record(dir) {
+        match record::read(dir) {
             Some(record) if record.kept => {
                 if status::read(dir.as_fd()).is_some_and(|status| status.phase == Phase::Exited) {
                     // Killed when it had said how it ended, and before it had cleared up.
@@ -314,30 +328,26 @@ impl State {
     }
 }
 
-fn record(dir: &OwnedFd) -> Option<Record> {
-    json::from_str(&file::read_text(dir, RECORD).ok()?).ok()
-}
-
-fn write_record(dir: BorrowedFd<'_>, record: &Record) -> Result<(), Errno> {
-    file::replace(dir, NEW, RECORD, json::to_string(record).as_bytes())
-}
-
 impl Entry {
     /// Writes the record anew.
     pub(crate) fn rewrite(&self) -> Result<(), Errno> {
-        write_record(self.dir.as_fd(), &self.record)
+        record::write(self.dir.as_fd(), &self.record)
     }
 
     pub(crate) fn read_again(&mut self) {
-        if let Some(record) = record(&self.dir) {
+        if let Some(record) = record::read(&self.dir) {
             self.record = record;
         }
     }
 }
 
 impl Claim {
+    pub(crate) fn record(&self) -> Option<Record> {
+        record::read(&self.dir)
+    }
+
     pub(crate) fn write(&self, record: &Record) -> Result<(), Errno> {
-        write_record(self.dir.as_fd(), record)
+        record::write(self.dir.as_fd(), record)
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn attach(typed: &cli::Verb) -> Result<u8> {
     if container.phase() != Phase::Restarting {
         container.must_run()?;
     }
-    if container.record().groups().is_frozen() == Some(true) {
+    if container.record().is_frozen() == Some(true) {
         return Err(container.refused("is paused").hint("nsctl unpause lets it go on"));
     }
     let socket = connect(&container)?;

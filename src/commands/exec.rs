@@ -15,7 +15,6 @@ use crate::linux::sys;
 use crate::plan::{DEFAULT_PATH, Plan};
 use crate::reaper;
 use crate::spec::Exec;
-use crate::state::Phase;
 use crate::state::events::Value;
 use crate::supervise;
 
@@ -24,7 +23,7 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
     let (explain, verbose, detach) = (typed.explain, typed.verbose, typed.detach);
     let container = find(&typed.container)?;
     container.must_be_made()?;
-    if container.record().groups().is_frozen() == Some(true) {
+    if container.record().is_frozen() == Some(true) {
         return Err(container.refused("is paused").hint("nsctl unpause lets it go on"));
     }
     let spec = Exec::new(typed, container.record())?;
@@ -78,8 +77,5 @@ fn target(container: &Container) -> Result<Target> {
         .hint("exec needs a mounted /proc, and the rights over the container"),
     })?;
     // Alive still: it was all the time, and its pid is its own.
-    match container.again() {
-        Some(now) if now.phase() == Phase::Running => Ok(target),
-        _ => Err(container.refused("has just ended")),
-    }
+    if container.state.is_alive(&container.entry) { Ok(target) } else { Err(container.refused("has just ended")) }
 }

@@ -96,7 +96,7 @@ fn inspected(container: &Container) -> Inspected {
 
 fn condition(container: &Container) -> Condition {
     let phase = container.phase();
-    let paused = phase == Phase::Running && container.record().groups().is_frozen() == Some(true);
+    let paused = phase == Phase::Running && container.record().is_frozen() == Some(true);
     let status = container.entry.status.as_ref();
     let ended = status.filter(|status| matches!(status.phase, Phase::Exited | Phase::Restarting));
     let time = |seconds: Option<u64>| seconds.filter(|seconds| *seconds > 0).map(clock::rfc3339);

@@ -7,6 +7,7 @@ use super::container::{self, Container, REFUSED, done, each, each_of};
 use super::{print, start};
 use crate::cli;
 use crate::error::{Error, Result};
+use crate::linux::process;
 use crate::spec;
 use crate::state::events::Value;
 use crate::state::{self, Phase, Status};
@@ -130,9 +131,8 @@ fn await_end(container: &Container, seconds: Option<u64>) -> Result<()> {
 }
 
 fn thaw(container: &Container) {
-    let groups = container.record().groups();
-    if groups.is_frozen() == Some(true) {
-        let _ = groups.freeze(false);
+    if container.record().is_frozen() == Some(true) {
+        let _ = container.record().groups().freeze(false);
     }
 }
 
@@ -142,9 +142,13 @@ fn not_again(container: &Container) -> Result<()> {
         return Ok(());
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(container.dir(), state::STOPPING, flags, Mode::from_raw_mode(0o600)).map(drop).map_err(
-        |errno| Error::os(format!("note that container {} is to stop", container.shown()), errno).code(REFUSED),
-    )
+    match rustix::fs::openat(container.dir(), state::STOPPING, flags, Mode::from_raw_mode(0o600)) {
+        // ENOENT: somebody has just removed it.
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => {
+            Err(Error::os(format!("note that container {} is to stop", container.shown()), errno).code(REFUSED))
+        }
+    }
 }
 
 fn kill(typed: &cli::Verb) -> Result<u8> {
@@ -218,41 +222,43 @@ pub(crate) fn remove(container: &Container, force: bool) -> Result<()> {
     if container.entry.alive && !force && container.phase() != Phase::Created {
         return Err(container.refused("runs").hint("stop it first, or rm --force"));
     }
-    // None: what its end left is settled, and it was made with --rm, or somebody else has removed it.
-    let mut now = if container.entry.alive { kill_and_look(container)? } else { container.again() };
+    end_now(container)?;
     // Somebody who is just starting it, or clearing up after it, has it for a moment.
     for _ in 0..KILL_MILLISECONDS / STEP_MILLISECONDS {
-        let Some(ended) = now else { return Ok(()) };
-        if ended.entry.alive && ended.record().kept && !force {
-            return Err(ended.refused("was started again meanwhile"));
-        }
-        if !ended.entry.alive {
-            match ended.state.reclaim(&ended.record().id) {
-                Ok(Some(_claim)) => {
-                    // Its PID 1 may have been killed when it had said how it ended, and before it had cleared up.
-                    ended.state.remove_groups(ended.record());
-                    ended.state.remove(ended.record());
-                    ended.note("destroy", &[]);
-                    return Ok(());
-                }
-                Ok(None) => {}
-                Err(Errno::NOENT) => return Ok(()),
-                Err(errno) => {
-                    let what = format!("remove container {}", ended.shown());
-                    return Err(Error::os(what, errno).code(REFUSED));
-                }
+        match container.state.reclaim(&container.record().id) {
+            Ok(Some(claim)) => {
+                // Its PID 1 may have been killed before it had cleared up; and update may have made groups since we looked.
+                let latest = claim.record();
+                let record = latest.as_ref().unwrap_or(container.record());
+                container.state.remove_groups(record);
+                container.state.remove(record);
+                container.note("destroy", &[]);
+                return Ok(());
+            }
+            Ok(None) => {}
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => {
+                let what = format!("remove container {}", container.shown());
+                return Err(Error::os(what, errno).code(REFUSED));
             }
         }
-        crate::linux::process::pause(STEP_MILLISECONDS);
-        now = kill_and_look(&ended)?;
+        // None: what its end left is settled, and it was made with --rm, or somebody else has removed it.
+        let Some(now) = container.again() else { return Ok(()) };
+        if now.entry.alive && now.record().kept && !force {
+            return Err(now.refused("was started again meanwhile"));
+        }
+        end_now(&now)?;
+        process::pause(STEP_MILLISECONDS);
     }
     Err(container.refused("is held by somebody who starts or removes it"))
 }
 
-/// Kills it, if it lives, and looks what is left of it.
-fn kill_and_look(container: &Container) -> Result<Option<Container>> {
+/// Kills it, if it lives, and waits until it is gone.
+fn end_now(container: &Container) -> Result<()> {
     if container.entry.alive
         && let Ok(process) = container.process()
+        // With its PID 1 gone, the lock is, too.
+        && !process.wait(Some(0))
     {
         // Who starts it anew has made a new record, and hears of its end by itself.
         not_again(container)?;
@@ -262,18 +268,16 @@ fn kill_and_look(container: &Container) -> Result<Option<Container>> {
             return Err(container.refused("does not end, not even by SIGKILL").hint("it is stuck in the kernel"));
         }
     }
-    Ok(container.again())
+    Ok(())
 }
 
 fn pause(container: &Container, still: bool) -> Result<()> {
     container.must_run()?;
-    let groups = container.record().groups();
-    let is = groups.is_frozen();
-    if is == Some(still) {
+    if container.record().is_frozen() == Some(still) {
         return Err(container.refused(if still { "is paused already" } else { "is not paused" }));
     }
     let act = if still { "pause" } else { "unpause" };
-    groups.freeze(still).map_err(|errno| {
+    container.record().groups().freeze(still).map_err(|errno| {
         let error = Error::os(format!("{act} container {}", container.shown()), errno).code(REFUSED);
         match errno {
             Errno::NOTSUP => error.hint(

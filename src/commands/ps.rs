@@ -83,7 +83,7 @@ fn row(container: Container, now: u64) -> Row {
 fn condition(container: &Container) -> (i32, &'static str, Option<u8>) {
     let phase = container.phase();
     let code = container.entry.status.filter(|_| matches!(phase, Phase::Exited | Phase::Restarting));
-    let paused = phase == Phase::Running && container.record().groups().is_frozen() == Some(true);
+    let paused = phase == Phase::Running && container.record().is_frozen() == Some(true);
     let pid = if container.entry.alive { container.record().pid } else { 0 };
     (pid, if paused { "paused" } else { phase.name() }, code.map(|status| status.code))
 }

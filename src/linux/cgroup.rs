@@ -14,7 +14,7 @@ use super::{file, mounts};
 mod control;
 mod setting;
 mod usage;
-pub(crate) use control::{Group, Groups};
+pub(crate) use control::{Group, Groups, freezer_file, is_frozen};
 pub(crate) use setting::{Setting, controller_needs};
 pub(crate) use usage::{Memory, Usage, memory, oom_kills};
 
@@ -221,11 +221,15 @@ pub(crate) fn remove(root: BorrowedFd<'_>, dir: &CStr) -> Result<(), Errno> {
 /// is about to be made in it, and will remove it in our place; or one that ends, too, found ours still there, and will not: so try
 /// again, for 25 milliseconds.
 fn remove_parent(root: BorrowedFd<'_>) {
+    // Of a directory's links two are its own; the others are of the directories in it. Asked first, since to be refused by rmdir(2)
+    // takes the lock of all cgroups, for which all the others that end wait.
+    let empty = || rustix::fs::statat(root, PARENT, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| stat.st_nlink <= 2);
+    if !empty() {
+        return;
+    }
     let mut wait = 100_000;
     while rustix::fs::flock(root, FlockOperation::NonBlockingLockExclusive).is_err() {
-        // Of a directory's links two are its own; the others are of the directories in it.
-        let empty = rustix::fs::statat(root, PARENT, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| stat.st_nlink <= 2);
-        if !empty || wait > 13_000_000 {
+        if !empty() || wait > 13_000_000 {
             return;
         }
         pause(wait);

@@ -48,6 +48,12 @@ pub(crate) fn read(dir: impl AsFd, path: &CStr) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
+/// What one read gives of a small file: the whole, if it is shorter than `bytes`. Does not allocate.
+pub(crate) fn read_short<'a>(dir: impl AsFd, path: &CStr, bytes: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let length = rustix::io::read(open(dir, path)?, &mut *bytes)?;
+    Ok(&bytes[..length])
+}
+
 /// The whole file as text; bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn read_text(dir: impl AsFd, path: &CStr) -> Result<String, Errno> {
     let bytes = read(dir, path)?;

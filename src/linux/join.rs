@@ -132,7 +132,7 @@ impl Target {
                 target.files.push((kind, file.map_err(|errno| Refusal::Proc(name, errno))?));
             }
         }
-        if !process.is_there() {
+        if process.wait(Some(0)) {
             return Err(Refusal::Proc("", Errno::SRCH));
         }
         target.pidfd = process.pidfd;

@@ -144,9 +144,12 @@ pub(crate) fn pause(milliseconds: u64) {
 /// Field 3 and on of /proc/PID/stat (proc_pid_stat(5)).
 fn stat(pid: i32) -> Option<String> {
     let path = CString::new(format!("/proc/{pid}/stat")).ok()?;
-    let text = file::read_text(rustix::fs::CWD, &path).ok()?;
+    // Fifty numbers of twenty digits at most.
+    let mut bytes = [0; 1536];
+    let text = file::read_short(rustix::fs::CWD, &path, &mut bytes).ok()?;
     // The name, field 2, may have anything in it, also what looks like its end.
-    Some(text.rsplit_once(") ")?.1.to_string())
+    let end = text.windows(2).rposition(|pair| pair == b") ")?;
+    std::str::from_utf8(&text[end + 2..]).ok().map(str::to_string)
 }
 
 /// It has ended, and its parent has not waited for it yet.

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use miniserde::{Deserialize, Serialize};
+use miniserde::{Deserialize, Serialize, json};
+use rustix::fs::CWD;
+use rustix::io::Errno;
 
-use crate::linux::cgroup;
+use super::{NEW, RECORD};
+use crate::linux::{cgroup, file};
 
 /// By the kernel's names (mnt, pid, …): the inode numbers of the container's own namespaces.
 pub(crate) type Namespaces = BTreeMap<String, u64>;
@@ -78,10 +82,37 @@ impl Record {
         cgroup::Groups(self.cgroups.iter().filter_map(open).collect())
     }
 
+    /// Whether all its processes stand still, as the group says that can be frozen, the v2 one first. None: there is none.
+    pub(crate) fn is_frozen(&self) -> Option<bool> {
+        let frozen = |v2: bool| {
+            let version = if v2 { cgroup::Version::V2 } else { cgroup::Version::V1 };
+            let name = cgroup::freezer_file(version).to_string_lossy();
+            let freezes =
+                |group: &&Cgroup| group.v2 == v2 && (v2 || group.controllers.iter().any(|name| name == "freezer"));
+            self.cgroups.iter().filter(freezes).find_map(|group| {
+                let path = CString::new([&group.mount, "/", &group.dir, "/", &name].concat()).ok()?;
+                cgroup::is_frozen(version, CWD, &path).ok()?
+            })
+        };
+        frozen(true).or_else(|| frozen(false))
+    }
+
     /// Where they are: the root of the hierarchy, and the directory below it.
     pub(super) fn places(&self) -> impl Iterator<Item = (CString, CString)> {
         self.cgroups.iter().filter_map(|group| {
             Some((CString::new(group.mount.as_str()).ok()?, CString::new(group.dir.as_str()).ok()?))
         })
     }
+}
+
+pub(super) fn read(dir: &OwnedFd) -> Option<Record> {
+    let mut bytes = [0; 4096];
+    match file::read_short(dir, RECORD, &mut bytes).ok()? {
+        text if text.len() < 4096 => json::from_str(std::str::from_utf8(text).ok()?).ok(),
+        _ => json::from_str(&file::read_text(dir, RECORD).ok()?).ok(),
+    }
+}
+
+pub(super) fn write(dir: BorrowedFd<'_>, record: &Record) -> Result<(), Errno> {
+    file::replace(dir, NEW, RECORD, json::to_string(record).as_bytes())
 }

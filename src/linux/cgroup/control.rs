@@ -69,13 +69,29 @@ impl Group {
 
     /// Whether all its processes stand still (or there is none).
     fn is_frozen(&self) -> Result<bool, Errno> {
-        Ok(match self.version {
-            Version::V1 => file::read(&self.fd, c"freezer.state")?.trim_ascii() == b"FROZEN",
-            Version::V2 => {
-                file::read(&self.fd, c"cgroup.events")?.split(|byte| *byte == b'\n').any(|line| line == b"frozen 1")
-            }
-        })
+        is_frozen(self.version, &self.fd, freezer_file(self.version)).map(|frozen| frozen == Some(true))
     }
+}
+
+/// The file that says whether the processes of a group stand still.
+pub(crate) fn freezer_file(version: Version) -> &'static CStr {
+    match version {
+        Version::V1 => c"freezer.state",
+        Version::V2 => c"cgroup.events",
+    }
+}
+
+/// What that file says. None: nothing of it, before Linux 5.2.
+pub(crate) fn is_frozen(version: Version, dir: impl AsFd, file: &CStr) -> Result<Option<bool>, Errno> {
+    let mut bytes = [0; 256];
+    let text = file::read_short(dir, file, &mut bytes)?;
+    Ok(match version {
+        Version::V1 => Some(text.trim_ascii() == b"FROZEN"),
+        Version::V2 => {
+            let mut lines = text.split(|byte| *byte == b'\n');
+            lines.find_map(|line| line.strip_prefix(b"frozen ")).map(|number| number == b"1")
+        }
+    })
 }
 
 impl Groups {
@@ -106,11 +122,6 @@ impl Groups {
             }
         }
         Ok(())
-    }
-
-    /// None: it cannot be told.
-    pub(crate) fn is_frozen(&self) -> Option<bool> {
-        self.freezer()?.is_frozen().ok()
     }
 
     /// All processes in the groups, those of the first group that has any. As seen from the caller's PID namespace.
