@@ -55,7 +55,8 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
     drop(relay);
     let code = reaper::code(ended.unwrap_or(Ended::Killed(libc::SIGKILL)));
     let failed = failed.or_else(|| if (FAILED..=NOT_FOUND).contains(&code) { started.failure(&plan) } else { None });
-    std::mem::forget(started);
+    // The process ends now. To drop a string is to write to it, and its page is shared with the command until then.
+    std::mem::forget((started, plan, container));
     failed.map_or(Ok(code), Err)
 }
 

@@ -175,7 +175,7 @@ fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: &dyn Fn(i3
     started(pid);
     let failed = if verbose { container.follow(plan) } else { None };
     let mut relay = relay(plan, &mut container);
-    let ended = supervise(plan, &mut container, relay.as_mut());
+    let ended = supervise(plan, &mut container, relay.as_deref_mut());
     // The caller's terminal is its own again, before anything is said on it.
     drop(relay);
     let ended = ended?;
@@ -195,10 +195,17 @@ fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: &dyn Fn(i3
 }
 
 /// Between the caller's streams and the terminal, if there is one.
-pub(crate) fn relay(plan: &Plan, container: &mut Container) -> Option<Relay> {
+pub(crate) fn relay(plan: &Plan, container: &mut Container) -> Option<Box<Relay>> {
     let master = container.terminal.take()?;
+    Some(relay_of(master, plan, container))
+}
+
+/// Apart and on the heap: its buffers would be part of the caller's frame, each page of which is touched, and copied for the child,
+/// also where there is no terminal.
+#[inline(never)]
+fn relay_of(master: OwnedFd, plan: &Plan, container: &mut Container) -> Box<Relay> {
     let callers = container.callers_terminal();
-    Some(Relay::new(Remote::terminal(master), Input::new(callers, plan.interactive), Keys::none()))
+    Box::new(Relay::new(Remote::terminal(master), Input::new(callers, plan.interactive), Keys::none()))
 }
 
 /// Waits for the container's end; one that runs for longer than a moment is recorded for `ps`.
