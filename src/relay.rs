@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-use crate::linux::{sys, tty};
+use crate::linux::{clock, sys, tty};
 
 mod buffer;
 mod input;
@@ -54,8 +54,12 @@ pub(crate) struct Relay {
     outlets: [Outlet; 2],
     signals: Option<OwnedFd>,
     over: Option<Over>,
+    /// In microseconds of the monotonic clock.
+    hang_up_at: Option<u64>,
 }
 
+/// How long a command has that was told to end, in microseconds: as long as `nsctl stop` gives it.
+const GRACE: u64 = 10_000_000;
 /// What is read of the caller at a time; a message to a monitor is no longer than that and its first byte.
 pub(crate) const KEYS: usize = 2048;
 /// What is read of the container at a time, or a message from a monitor.
@@ -71,7 +75,8 @@ impl Relay {
         let outlets = [Outlet::new(rustix::stdio::stdout()), Outlet::new(rustix::stdio::stderr())];
         let signals = sys::signal_fd().ok();
         let (typed, came) = (Buffer::new(), Buffer::new());
-        let mut relay = Self { remote, input, keys, typed, came, which: 0, outlets, signals, over: None };
+        let mut relay =
+            Self { remote, input, keys, typed, came, which: 0, outlets, signals, over: None, hang_up_at: None };
         relay.resize();
         relay
     }
@@ -83,6 +88,12 @@ impl Relay {
         }
     }
 
+    /// The command was told to end. A shell that somebody types to ignores that: it ends when its terminal hangs up, which this one does
+    /// after a while, or if it is told so again.
+    pub(crate) fn expect_end(&mut self) {
+        self.hang_up_at = Some(if self.hang_up_at.is_some() { 0 } else { clock::micros() + GRACE });
+    }
+
     /// After a stop: the shell may have given the terminal to us, or taken it away.
     pub(crate) fn resume(&mut self) {
         self.input.attend();
@@ -92,8 +103,15 @@ impl Relay {
     /// Waits for something to do, no longer than so many milliseconds, and does it. Returns also when a signal is pending.
     pub(crate) fn turn(&mut self, milliseconds: Option<u32>) -> Option<Over> {
         let most = if self.signals.is_none() { GLANCE } else { u32::MAX };
-        let time = milliseconds.unwrap_or(most).min(most);
+        let mut time = milliseconds.unwrap_or(most).min(most);
+        if let Some(next) = self.hang_up_at.into_iter().chain(self.remote.next()).min() {
+            time = time.min(next.saturating_sub(clock::micros()).div_ceil(1000) as u32);
+        }
         let typed = self.poll((time != u32::MAX).then_some(time));
+        if self.hang_up_at.is_some_and(|at| at <= clock::micros()) {
+            self.remote.hang_up();
+            self.hang_up_at = None;
+        }
         self.take_output();
         self.put_output();
         if typed {

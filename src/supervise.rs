@@ -57,8 +57,10 @@ pub(crate) fn wait_relaying(container: &Process, relay: &mut Relay, milliseconds
                 }
                 SUPERVISOR_ENDED => {}
                 signal => {
-                    if signal == libc::SIGCONT {
-                        relay.resume();
+                    match signal {
+                        libc::SIGCONT => relay.resume(),
+                        libc::SIGTERM => relay.expect_end(),
+                        _ => {}
                     }
                     // The command is in a session of its own: what a terminal sends us it does not get by itself.
                     let _ = container.kill(signal);

@@ -120,9 +120,11 @@ Process
   -w, --workdir DIR               default: the caller's, or with a root of its own the image's or /
   --entrypoint PROGRAM            instead of the image's, and without its Cmd; '' for none
   -i, --interactive               keep standard input: the default, since input is handed through as it is; with -t
-                                  and an input that is no terminal, type that in, and then the key for its end
+                                  and an input that is no terminal, type that in, and then the key for its end,
+                                  again for each that reads after it
   -t, --tty                       a terminal of its own for COMMAND: of the size of the caller's, which is raw
-                                  meanwhile; without it COMMAND has the caller's, and can type on it (TIOCSTI)
+                                  meanwhile; without it COMMAND has the caller's, and can type on it (TIOCSTI).
+                                  Ten seconds after a SIGTERM, or at a second one, it hangs up
   --detach-keys ''                there are none: a container in the foreground ends with nsctl
   --init                          nsctl is PID 1: the default
   --no-init                       COMMAND itself is PID 1 (no reaper, no forwarding inside)

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use linux_raw_sys::general as k;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags};
@@ -106,12 +107,35 @@ pub(crate) fn take(slave: OwnedFd) -> Result<(), Errno> {
     rustix::stdio::dup2_stderr(&slave)
 }
 
-/// What to write to a master so that who reads the slave sees the end of its input. None: it has turned line editing off, and
-/// there is no such thing.
-pub(crate) fn end_of_input(master: BorrowedFd<'_>) -> Option<u8> {
-    let modes = rustix::termios::tcgetattr(master).ok()?;
-    let key = modes.special_codes[SpecialCodeIndex::VEOF];
-    (modes.local_modes.contains(LocalModes::ICANON) && key != 0).then_some(key)
+/// How far input has come, of which there is no more.
+#[derive(Default)]
+pub(crate) struct Line {
+    /// It ends within a line.
+    pub(crate) half: bool,
+    /// The key for the end was typed. With line editing turned off before it was read, it became a NUL.
+    ended: bool,
+}
+
+/// What to write next to a master so that who reads the slave sees the end of its input: keys, 0 for none. A program that has turned line
+/// editing off, to edit lines itself, takes the same key for it, but on an empty line alone.
+pub(crate) fn end_of_input(master: BorrowedFd<'_>, line: &mut Line) -> [u8; 2] {
+    let Ok(modes) = rustix::termios::tcgetattr(master) else { return [0; 2] };
+    let (end, kill) = (modes.special_codes[SpecialCodeIndex::VEOF], modes.special_codes[SpecialCodeIndex::VKILL]);
+    if modes.local_modes.contains(LocalModes::ICANON) {
+        // Half a line takes it twice.
+        *line = Line { half: line.half && !line.ended, ended: true };
+        return [end, 0];
+    }
+    match std::mem::take(line) {
+        Line { half: true, .. } => [b'\r', 0],
+        Line { ended: true, .. } => [kill, end],
+        Line { ended: false, .. } => [end, 0],
+    }
+}
+
+/// Whether a terminal's reader has not read all of what there is for it, be it an end.
+pub(crate) fn is_unread(slave: BorrowedFd<'_>) -> bool {
+    rustix::event::poll(&mut [PollFd::from_borrowed_fd(slave, PollFlags::IN)], Some(&Timespec::default())) == Ok(1)
 }
 
 /// How a terminal of the caller's was.

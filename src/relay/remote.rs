@@ -8,16 +8,17 @@ use rustix::termios::Winsize;
 
 use super::Over;
 use super::buffer::Buffer;
-use crate::linux::tty;
+use crate::linux::clock;
+use crate::linux::tty::{self, Line};
 
 pub(crate) enum Remote {
     /// `slave` is kept open: then reading the master says EAGAIN where there is nothing, also while the command has closed its own.
     Terminal {
         master: OwnedFd,
-        _slave: Option<OwnedFd>,
-        /// The last byte that went there, and how often the key for the end of input still has to.
-        last: u8,
-        ends: u8,
+        slave: Option<OwnedFd>,
+        /// How far input has come, and how its end comes there.
+        line: Line,
+        end: Option<Again>,
     },
     /// SOCK_SEQPACKET; the messages are in src/monitor.rs.
     Monitor {
@@ -33,6 +34,16 @@ pub(crate) enum Remote {
     Gone,
 }
 
+/// When the key for the end is typed next, and how long after that again: both in microseconds of the monotonic clock.
+pub(crate) struct Again {
+    at: u64,
+    pause: u64,
+}
+
+/// The first pause, in which a shell turns line editing off, doubles up to the longest.
+const FIRST: u64 = 50_000;
+const LONGEST: u64 = 1_000_000;
+
 pub(super) enum Came {
     Nothing,
     /// 0: standard output, 1: standard error.
@@ -45,7 +56,7 @@ pub(super) enum Came {
 impl Remote {
     pub(crate) fn terminal(master: OwnedFd) -> Self {
         let slave = tty::peer(master.as_fd()).ok();
-        Self::Terminal { master, _slave: slave, last: b'\n', ends: 0 }
+        Self::Terminal { master, slave, line: Line::default(), end: None }
     }
 
     pub(crate) fn monitor(socket: OwnedFd, tty: bool) -> Self {
@@ -67,10 +78,14 @@ impl Remote {
     /// Whether something of our own is to be written.
     pub(super) fn is_due(&self) -> bool {
         match self {
-            Self::Terminal { ends, .. } => *ends > 0,
             Self::Monitor { size, end, .. } => size.is_some() || end.is_some(),
-            Self::Gone => false,
+            Self::Terminal { .. } | Self::Gone => false,
         }
+    }
+
+    /// When [`Remote::put`] has something to do again, in microseconds of the monotonic clock.
+    pub(super) fn next(&self) -> Option<u64> {
+        if let Self::Terminal { end: Some(again), .. } = self { Some(again.at) } else { None }
     }
 
     pub(super) fn resize(&mut self, new: Winsize) {
@@ -81,10 +96,11 @@ impl Remote {
         }
     }
 
-    /// A terminal has no end of input of its own; there is a key for it, which half a line needs twice.
+    /// A terminal has no end of input of its own; there is a key for it. It is lost where a shell turns line editing off
+    /// before it reads, and good for one reader: so it is typed again whenever it was read, at a slow pace.
     pub(super) fn end_input(&mut self) {
         match self {
-            Self::Terminal { last, ends, .. } => *ends = if *last == b'\n' { 1 } else { 2 },
+            Self::Terminal { end, .. } => *end = Some(Again { at: clock::micros() + FIRST, pause: FIRST }),
             // The terminal goes on for others: only the usual key is typed.
             Self::Monitor { tty: true, last: b'\n', end, .. } => *end = Some(b"i\x04"),
             Self::Monitor { tty: true, end, .. } => *end = Some(b"i\x04\x04"),
@@ -137,17 +153,20 @@ impl Remote {
     /// How much of it was taken; our own messages go first, but for the end.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         match self {
-            Self::Terminal { master, last, ends, .. } => {
+            Self::Terminal { master, slave, line, end } => {
                 if !bytes.is_empty() {
                     let written = rustix::io::write(&*master, bytes)?;
-                    *last = written.checked_sub(1).map_or(*last, |at| bytes[at]);
+                    line.half = written.checked_sub(1).map_or(line.half, |at| bytes[at] != b'\n');
                     return Ok(written);
                 }
-                while *ends > 0 {
-                    if let Some(key) = tty::end_of_input(master.as_fd()) {
-                        rustix::io::write(&*master, &[key])?;
+                let now = clock::micros();
+                if let Some(again) = end.as_mut().filter(|again| again.at <= now) {
+                    *again = Again { at: now + again.pause, pause: LONGEST.min(again.pause * 2) };
+                    if !slave.as_ref().is_some_and(|slave| tty::is_unread(slave.as_fd())) {
+                        for key in tty::end_of_input(master.as_fd(), line).into_iter().filter(|key| *key != 0) {
+                            rustix::io::write(&*master, &[key])?;
+                        }
                     }
-                    *ends -= 1;
                 }
                 Ok(0)
             }

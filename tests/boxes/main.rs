@@ -123,6 +123,7 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("verbs", copies::CASES),
     ("terminals", terminals::UNMASKED),
     ("terminals", terminals::attached::CASES),
+    ("terminals", terminals::ended::CASES),
 ];
 
 fn trial(name: String, case: Case, mask: Option<(&'static str, &'static str)>) -> Trial {

@@ -39,6 +39,7 @@ pub(crate) const UNMASKED: &[(&str, Case)] = &[
 ];
 
 pub(crate) mod attached;
+pub(crate) mod ended;
 mod inside;
 use inside::pattern;
 pub(crate) use inside::{burst as burst_inside, type_on_all};
