@@ -9,23 +9,27 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::cli;
-use crate::commands::container;
+use crate::commands::container::{self, REFUSED};
 use crate::copy::{self, Plant, Side, Sink, Stream, Target};
 use crate::error::{Error, Result};
 use crate::image::{Decoded, Entries, Input};
 
 #[inline(never)]
 pub(crate) fn copy(typed: &cli::Copy) -> Result<u8> {
+    copied(typed).map_err(|error| error.code(REFUSED))
+}
+
+fn copied(typed: &cli::Copy) -> Result<u8> {
     let (from, source) = split(&typed.source);
     let (to, dest) = split(&typed.dest);
     match (from, to) {
         (Some(from), None) => {
             let side = container(from)?;
-            out_of(&side, source, dest, typed)?;
+            out_of(&side, from, source, dest, typed)?;
         }
         (None, Some(to)) => {
             let side = container(to)?;
-            into(&side, source, dest, typed)?;
+            into(&side, to, source, dest, typed)?;
         }
         (None, None) => return Err(Error::new("nsctl cp: neither is in a container").hint("CONTAINER:PATH is")),
         (Some(_), Some(_)) => {
@@ -46,8 +50,16 @@ fn split(word: &OsStr) -> (Option<&OsStr>, &[u8]) {
     }
 }
 
-fn out_of(side: &Side, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
-    let end = existing(side, source, typed.follow)?;
+/// Says on which side it was.
+fn on(error: Error, container: Option<&OsStr>) -> Error {
+    match container {
+        Some(name) => error.within(format_args!("in container {}", name.display())),
+        None => error.within("on the host"),
+    }
+}
+
+fn out_of(side: &Side, name: &OsStr, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
+    let end = existing(side, source, typed.follow).map_err(|error| on(error, Some(name)))?;
     if dest == b"-" {
         if rustix::termios::isatty(rustix::stdio::stdout()) {
             return Err(Error::new("nsctl cp: a tar archive is not for a terminal").hint("redirect standard output"));
@@ -57,18 +69,18 @@ fn out_of(side: &Side, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<
         copy::walk(&end, top, &mut stream)?;
         return stream.finish();
     }
-    plant(&Side::Host, &end, source, dest, typed)
+    plant(&Side::Host, None, &end, source, dest, typed)
 }
 
-fn into(side: &Side, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
+fn into(side: &Side, name: &OsStr, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
     if source != b"-" {
-        let end = existing(&Side::Host, source, typed.follow)?;
-        return plant(side, &end, source, dest, typed);
+        let end = existing(&Side::Host, source, typed.follow).map_err(|error| on(error, None))?;
+        return plant(side, Some(name), &end, source, dest, typed);
     }
     let base = side.end(dest, true).and_then(|end| end.directory());
     let base = base.map_err(|errno| {
-        Error::os(format!("copy to {}", String::from_utf8_lossy(dest)), errno)
-            .hint("an archive goes into a directory")
+        let error = Error::os(format!("copy to {}", String::from_utf8_lossy(dest)), errno);
+        on(error, Some(name)).hint("an archive goes into a directory")
     })?;
     let mut plant = Plant::new(base, true, true).following(side, dest);
     let failed = |error: std::io::Error| {
@@ -87,8 +99,16 @@ fn into(side: &Side, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()
     plant.finish()
 }
 
-fn plant(to: &Side, end: &copy::End, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
-    let Target { base, top } = copy::target(to, dest, source, end.kind == Some(FileType::Directory))?;
+fn plant(
+    to: &Side,
+    name: Option<&OsStr>,
+    end: &copy::End,
+    source: &[u8],
+    dest: &[u8],
+    typed: &cli::Copy,
+) -> Result<()> {
+    let target = copy::target(to, dest, source, end.kind == Some(FileType::Directory));
+    let Target { base, top } = target.map_err(|error| on(error, name))?;
     let mut plant = Plant::new(base, typed.archive, typed.archive);
     copy::walk(end, &top, &mut plant)?;
     plant.finish()
