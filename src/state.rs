@@ -88,10 +88,14 @@ pub(crate) fn places() -> Vec<CString> {
     all.into_iter().filter_map(c_string).collect()
 }
 
-/// Why the place that `--root` or NSCTL_ROOT names cannot be used. None: none is named.
+/// Whether `--root` or NSCTL_ROOT names the place.
+pub(crate) fn is_asked() -> bool {
+    PLACE.get().is_some() || std::env::var_os("NSCTL_ROOT").is_some()
+}
+
+/// Why the place that is asked for cannot be used. None: none is named.
 pub(crate) fn asked() -> Option<(CString, Errno)> {
-    let asked = PLACE.get().is_some() || std::env::var_os("NSCTL_ROOT").is_some();
-    let path = places().into_iter().next().filter(|_| asked)?;
+    let path = places().into_iter().next().filter(|_| is_asked())?;
     let errno = State::make(&path).err()?;
     Some((path, errno))
 }

@@ -39,12 +39,27 @@ pub(crate) fn allow_many() {
     let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
+/// The places for state that are there.
+fn places() -> Result<Vec<(CString, State)>> {
+    let mut found = Vec::new();
+    for place in state::places() {
+        match State::open(&place) {
+            Ok(state) => found.push((place, state)),
+            // What is not there has no container in it.
+            Err(errno) if errno != Errno::NOENT && state::is_asked() => {
+                return Err(super::run::unusable(&place, errno));
+            }
+            // Nor is one of ours in what is somebody else's.
+            Err(_) => {}
+        }
+    }
+    Ok(found)
+}
+
 /// All containers of this user.
 pub(crate) fn all() -> Result<Vec<Container>> {
     let mut found = Vec::new();
-    for place in state::places() {
-        // Not there, or somebody else's: no container of ours is in it.
-        let Ok(state) = State::open(&place) else { continue };
+    for (place, state) in places()? {
         let entries = state
             .all()
             .map_err(|errno| Error::os(format!("list the state directory {}", place.to_string_lossy()), errno))?;
@@ -60,8 +75,7 @@ pub(crate) fn all() -> Result<Vec<Container>> {
 
 /// By its name, its id, or the unique beginning of that.
 pub(crate) fn find(word: &str) -> Result<Container> {
-    for place in state::places() {
-        let Ok(state) = State::open(&place) else { continue };
+    for (place, state) in places()? {
         let id = state.id_of(word).or_else(|| CString::new(word).ok().filter(|_| is_id(word)));
         if let Some(entry) = id.and_then(|id| state.entry(&id)) {
             return Ok(Container { place, state: Rc::new(state), entry });

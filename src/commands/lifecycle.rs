@@ -200,8 +200,8 @@ fn rm(typed: &cli::Verb) -> Result<u8> {
     });
     // docker's rm -f of what is not there is content.
     if typed.force && !typed.all && code != 0 {
-        let there = typed.containers.iter().any(|word| container::find(word).is_ok());
-        code = if there { code } else { 0 };
+        let gone = |word: &String| container::find(word).is_err_and(|error| error.exit_code() == REFUSED);
+        code = if typed.containers.iter().all(gone) { 0 } else { code };
     }
     Ok(code)
 }

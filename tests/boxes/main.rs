@@ -15,6 +15,7 @@ mod kills;
 mod leaks;
 mod life;
 mod limits;
+mod listed;
 mod masked;
 mod mounts;
 mod nsctl;
@@ -121,6 +122,7 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("images", store::CASES),
     ("verbs", verbs::CASES),
     ("verbs", copies::CASES),
+    ("verbs", listed::CASES),
     ("terminals", terminals::UNMASKED),
     ("terminals", terminals::attached::CASES),
     ("terminals", terminals::ended::CASES),
