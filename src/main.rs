@@ -83,7 +83,7 @@ mod entry {
 
     fn perform(command: Command) -> Result<u8> {
         match command {
-            Command::Help(verb) => print(cli::help(verb))?,
+            Command::Help(verb) => print(&cli::help(verb))?,
             Command::Version => print(&format!("{}\n", cli::VERSION))?,
             Command::Run(typed) => return run::run(typed),
             Command::Simple(typed) => return run::simple(typed),

@@ -60,4 +60,13 @@ fn what_is_wrong_is_said() {
     assert!(refusal("help nothing").contains("no help on nothing"));
 }
 
+#[test]
+fn every_verb_has_a_text_of_its_own() {
+    for verb in help::VERBS {
+        let text = help(verb);
+        assert!(text.starts_with("nsctl ") && text.contains(verb) && text.ends_with('\n'), "{verb}: {text}");
+    }
+    assert!(help("nsctl").starts_with("nsctl runs a command"));
+}
+
 mod words;

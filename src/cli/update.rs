@@ -49,17 +49,3 @@ fn take(name: &str, update: &mut Update, parser: &mut Parser) -> Result<()> {
     };
     Err(Error::new(format!("nsctl update: --{name} is not supported")).hint(why))
 }
-
-pub(super) const HELP: &str = "\
-nsctl update LIMIT... CONTAINER...
-
-Sets other limits for containers that run, and prints the name of each that has them. The limits are those of nsctl run
-(see nsctl run --help), with the same meaning; what is not given stays as it is. A container that is started again has
-the limits of its first start.
-
-  -m, --memory SIZE, --memory-swap SIZE, --memory-reservation SIZE, --memory-high SIZE, --oom-group[=false]
-  --cpus N, --cpu-quota N, --cpu-period N, --cpu-burst N, -c, --cpu-shares N, --cpu-weight N
-  --cpuset-cpus LIST, --cpuset-mems LIST, --pids-limit N, --blkio-weight N, --io-weight N
-  --device-read-bps DEV:SIZE, --device-write-bps DEV:SIZE, --device-read-iops DEV:N, --device-write-iops DEV:N
-  --hugetlb-limit SIZE:SIZE
-";

@@ -37,8 +37,8 @@ fn candidates() -> Words {
     let mut found: Words =
         ('0'..='z').filter(char::is_ascii_alphanumeric).map(|letter| format!("-{letter}")).collect();
     quoted(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli"), &mut found);
-    let texts = VERBS.iter().map(|verb| named(help(verb)));
-    found.extend(texts.flatten().chain(named(help("nsctl"))).chain(named(&man())));
+    let texts = VERBS.iter().map(|verb| named(&help(verb)));
+    found.extend(texts.flatten().chain(named(&help("nsctl"))).chain(named(&man())));
     found
 }
 
@@ -93,12 +93,12 @@ fn man() -> String {
 fn help_names_the_options_there_are() {
     for verb in VERBS.iter().copied().chain(["nsctl"]) {
         let (text, taken) = (help(if verb == "create" { "run" } else { verb }), taken(verb));
-        let named = named(text);
+        let named = named(&text);
         for option in taken.iter().filter(|option| !COMMON.contains(&option.as_str())) {
             assert!(named.contains(option), "{option} is not in nsctl {verb} --help");
         }
         // What `create` is refused for starting at once is in the text that it has in common with `run`.
-        for option in promised(text) {
+        for option in promised(&text) {
             assert!(
                 taken.contains(&option) || verb == "create",
                 "nsctl {verb} --help has {option}, which there is not"
