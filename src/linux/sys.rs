@@ -12,6 +12,7 @@ use linux_raw_sys::general as k;
 use rustix::io::Errno;
 
 pub(crate) mod bpf;
+mod heap;
 mod signals;
 pub(crate) use signals::*;
 
@@ -42,105 +43,14 @@ pub(crate) fn arguments(argc: c_int, argv: *const *const c_char) -> Vec<std::ffi
         .collect()
 }
 
-/// The allocator: a run's few kilobytes come from an arena in .bss, one after the other, without a system call; what does not
-/// fit there is the C library's. Only the last block of the arena is ever given back or grown in place: a run makes its plan,
-/// keeps it, and ends.
-#[cfg(not(test))]
-mod arena {
-    use std::alloc::{GlobalAlloc, Layout, System};
-    use std::cell::UnsafeCell;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-    /// On pages of its own, all of which [`forget_heap`] can give back.
-    #[repr(align(4096))]
-    struct Arena {
-        bytes: UnsafeCell<[u8; ARENA]>,
-    }
-
-    const ARENA: usize = 64 << 10;
-
-    // SAFETY: the program has one thread; USED is atomic only because a static must be.
-    unsafe impl Sync for Arena {}
-
-    #[global_allocator]
-    static HEAP: Arena = Arena { bytes: UnsafeCell::new([0; ARENA]) };
-    static USED: AtomicUsize = AtomicUsize::new(0);
-
-    /// Gives the pages of the arena back to the kernel.
-    pub(crate) fn forget_heap() {
-        let page = super::page();
-        let start = (HEAP.bytes.get() as usize).next_multiple_of(page);
-        let length = (HEAP.bytes.get() as usize + ARENA - start) / page * page;
-        // SAFETY: whole pages of the arena; by the contract of the function outside, nothing that is in them is used any more.
-        unsafe { libc::madvise(start as *mut _, length, libc::MADV_DONTNEED) };
-    }
-
-    impl Arena {
-        /// Where the block begins in the arena, if it is one of its blocks.
-        fn offset(&self, block: *mut u8) -> Option<usize> {
-            (block as usize).checked_sub(self.bytes.get() as usize).filter(|offset| *offset < ARENA)
-        }
-    }
-
-    // SAFETY: blocks of the arena do not overlap, since USED only grows past them or back to the start of the last one, and are
-    // aligned by their absolute address; all others are System's own.
-    unsafe impl GlobalAlloc for Arena {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            let base = self.bytes.get() as usize;
-            let start = (base + USED.load(Relaxed)).next_multiple_of(layout.align()) - base;
-            match start.checked_add(layout.size()).filter(|end| *end <= ARENA) {
-                Some(end) => {
-                    USED.store(end, Relaxed);
-                    // SAFETY: start is within the arena.
-                    unsafe { self.bytes.get().cast::<u8>().add(start) }
-                }
-                // SAFETY: the caller's promises are handed on.
-                None => unsafe { System.alloc(layout) },
-            }
-        }
-
-        unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-            match self.offset(block) {
-                Some(start) if start + layout.size() == USED.load(Relaxed) => USED.store(start, Relaxed),
-                Some(_) => {}
-                // SAFETY: not the arena's, so System's.
-                None => unsafe { System.dealloc(block, layout) },
-            }
-        }
-
-        unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-            match self.offset(block) {
-                Some(start) if start + layout.size() == USED.load(Relaxed) && start + size <= ARENA => {
-                    USED.store(start + size, Relaxed);
-                    block
-                }
-                Some(_) if size <= layout.size() => block,
-                Some(_) => {
-                    // SAFETY: the new block is larger than the old one, and neither lies in the other.
-                    unsafe {
-                        let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
-                        if !new.is_null() {
-                            std::ptr::copy_nonoverlapping(block, new, layout.size());
-                        }
-                        new
-                    }
-                }
-                // SAFETY: not the arena's, so System's.
-                None => unsafe { System.realloc(block, layout, size) },
-            }
-        }
-    }
-}
-
 fn page() -> usize {
     // SAFETY: it only answers.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+    unsafe { libc::getauxval(libc::AT_PAGESZ) as usize }
 }
 
 /// For a process that uses nothing any more that was allocated before: the memory of that goes back to the kernel.
 pub(crate) fn forget_heap() {
-    #[cfg(not(test))]
-    arena::forget_heap();
+    heap::forget_heap();
 }
 
 /// The memory of the stack that was used once, and is not now, goes back to the kernel.
