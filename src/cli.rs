@@ -183,13 +183,15 @@ fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Com
             None => Ok(Command::Help("nsctl")),
             Some(Arg::Value(topic)) => match help::VERBS.iter().find(|verb| topic == **verb) {
                 Some(verb) => Ok(Command::Help(verb)),
-                None => Err(Error::new(format!("there is no help on {}", topic.display())).hint("see nsctl --help")),
+                None => {
+                    Err(Error::new(format_args!("there is no help on {}", topic.display())).hint("see nsctl --help"))
+                }
             },
             Some(other) => Err(wrong(other.unexpected())),
         },
         word => match verbs::NAMES.iter().find(|name| word == Some(**name)) {
             Some(name) => verbs::verb(name, parser, log_json),
-            None => Err(Error::new(format!("nsctl has no command {}", verb.display())).hint(elsewhere(word))),
+            None => Err(Error::new(format_args!("nsctl has no command {}", verb.display())).hint(elsewhere(word))),
         },
     }
 }
@@ -255,7 +257,7 @@ fn check(parser: &mut Parser) -> Result<Command> {
 fn once<T>(slot: &mut Option<T>, option: &str, value: T) -> Result<()> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Error::new(format!("{option} was given twice"))),
+        Some(_) => Err(Error::new(format_args!("{option} was given twice"))),
     }
 }
 
@@ -283,13 +285,13 @@ fn log_format(parser: &mut Parser) -> Result<bool> {
 fn choice(parser: &mut Parser, option: &str, choices: [&str; 2]) -> Result<usize> {
     let value = text(parser)?;
     choices.iter().position(|choice| *choice == value).ok_or_else(|| {
-        Error::new(format!("{option} {value} is unknown")).hint(format!("it is {}", choices.join(" or ")))
+        Error::new(format_args!("{option} {value} is unknown")).hint(format_args!("it is {}", choices.join(" or ")))
     })
 }
 
 fn unexpected(arg: Arg<'_>, verb: &str) -> Error {
     let error = wrong(arg.unexpected());
-    Error::new(format!("nsctl {verb}: {}", error.doing())).hint(format!("see nsctl {verb} --help"))
+    Error::new(format_args!("nsctl {verb}: {}", error.doing())).hint(format_args!("see nsctl {verb} --help"))
 }
 
 /// lexopt's sentences, but for its Debug formats of what was typed: a release has none, see tools/cargo-musl.

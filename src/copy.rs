@@ -118,7 +118,7 @@ pub(crate) struct Target {
 /// docker's rules about what is there, and about slashes and a dot at the end.
 pub(crate) fn target(side: &Side, typed: &[u8], source: &[u8], directory: bool) -> Result<Target> {
     let shown = String::from_utf8_lossy(typed);
-    let failed = |errno| Error::os(format!("copy to {shown}"), errno);
+    let failed = |errno| Error::os(format_args!("copy to {shown}"), errno);
     let end = side.end(typed, true).map_err(failed)?;
     let top = end.name.to_bytes().to_vec();
     match end.kind {
@@ -130,9 +130,9 @@ pub(crate) fn target(side: &Side, typed: &[u8], source: &[u8], directory: bool) 
             Ok(Target { base, top: if contents { Vec::new() } else { last.to_vec() } })
         }
         Some(_) if typed.ends_with(b"/") => Err(failed(Errno::NOTDIR)),
-        Some(_) if directory => Err(Error::new(format!("copy to {shown}: it is no directory"))),
+        Some(_) if directory => Err(Error::new(format_args!("copy to {shown}: it is no directory"))),
         None if !directory && typed.ends_with(b"/") => {
-            Err(Error::new(format!("copy to {shown}: there is no such directory"))
+            Err(Error::new(format_args!("copy to {shown}: there is no such directory"))
                 .hint("a file is not put into a missing one"))
         }
         _ => Ok(Target { base: end.parent, top }),

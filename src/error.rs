@@ -42,19 +42,20 @@ impl std::ops::Deref for Error {
 
 impl Error {
     /// A refusal of our own: no system call failed.
-    pub(crate) fn new(doing: impl Into<String>) -> Self {
-        Self::of(doing.into(), None)
+    pub(crate) fn new(doing: impl fmt::Display) -> Self {
+        Self::of(&doing, None)
     }
 
     /// A system call that failed: `doing` names the act and its object.
-    pub(crate) fn os(doing: impl Into<String>, errno: Errno) -> Self {
-        Self::of(doing.into(), Some(errno))
+    pub(crate) fn os(doing: impl fmt::Display, errno: Errno) -> Self {
+        Self::of(&doing, Some(errno))
     }
 
+    /// The text is made here and not where it went wrong, which are hundreds of places.
     #[cold]
     #[inline(never)]
-    fn of(doing: String, errno: Option<Errno>) -> Self {
-        Self(Box::new(Parts { doing, errno, hint: String::new(), code: FAILED }))
+    fn of(doing: &dyn fmt::Display, errno: Option<Errno>) -> Self {
+        Self(Box::new(Parts { doing: doing.to_string(), errno, hint: String::new(), code: FAILED }))
     }
 
     /// Says in which larger act it happened.
@@ -64,14 +65,14 @@ impl Error {
     }
 
     /// The way out, as half a sentence.
-    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        self.hinted(hint.into())
+    pub(crate) fn hint(self, hint: impl fmt::Display) -> Self {
+        self.hinted(&hint)
     }
 
     #[cold]
     #[inline(never)]
-    fn hinted(mut self, hint: String) -> Self {
-        self.0.hint = hint;
+    fn hinted(mut self, hint: &dyn fmt::Display) -> Self {
+        self.0.hint = hint.to_string();
         self
     }
 

@@ -2,11 +2,12 @@
 //! `--explain` prints all of them, `--verbose` prints each when it is taken.
 
 use std::ffi::CStr;
-use std::fmt::Write;
+use std::fmt::{self, Display, Formatter, Write};
 
 use linux_raw_sys::general as k;
 
 use crate::linux::cgroup::Version;
+use crate::linux::text::shown;
 use crate::plan::{MOMENT, Op, Plan, SUPERVISOR_ENDED, Who};
 
 mod groups;
@@ -37,8 +38,8 @@ pub(crate) fn line(plan: &Plan, index: usize) -> String {
 fn text(plan: &Plan, op: &Op) -> (String, String) {
     let group = |index: &usize| &plan.groups[*index];
     // Where the writes to a group go; the calls themselves name no path, only a file below the group's descriptor.
-    let mount = |index: &usize| group(index).mount.to_string_lossy();
-    let inside = |index: &usize| format!("{}/{}", mount(index), group(index).dir.to_string_lossy());
+    let mount = |index: &usize| shown(&group(index).mount);
+    let inside = |index: &usize| format!("{}/{}", mount(index), shown(&group(index).dir));
     let (call, why): (String, &str) = match op {
         Op::DefaultSigchld => (
             "rt_sigaction(SIGCHLD, {sa_handler=SIG_DFL}, …)".into(),
@@ -193,7 +194,11 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
                 "umount2({0}, MNT_DETACH); mount(\"cgroup\", {0}, \"{1}\", {3}MS_NOSUID|MS_NODEV|MS_NOEXEC, {2})",
                 quoted(&group(index).mount),
                 if group(index).version == Version::V2 { "cgroup2" } else { "cgroup" },
-                if group(index).version == Version::V2 { "NULL".into() } else { quoted(&group(index).controllers) },
+                if group(index).version == Version::V2 {
+                    "NULL".into()
+                } else {
+                    quoted(&group(index).controllers).to_string()
+                },
                 if *writable { "" } else { "MS_RDONLY|" },
             ),
             if *writable {
@@ -253,7 +258,7 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
 }
 
 fn exec(plan: &Plan) -> String {
-    let argv: Vec<String> = plan.argv.strings().iter().map(|arg| quoted(arg)).collect();
+    let argv: Vec<String> = plan.argv.strings().iter().map(|arg| quoted(arg).to_string()).collect();
     let vars = plan.envp.strings().len() + usize::from(plan.home_of_user);
     let more = match plan.programs.len() {
         1 => String::new(),
@@ -267,24 +272,32 @@ fn write(file: &str, value: &str) -> String {
     format!("write({file}, \"{value}\")")
 }
 
-fn quoted(text: &CStr) -> String {
-    let mut out = String::from("\"");
-    for part in text.to_bytes().utf8_chunks() {
-        for c in part.valid().chars() {
-            match c {
-                '"' | '\\' => out.extend(['\\', c]),
-                '\n' => out.push_str("\\n"),
-                '\t' => out.push_str("\\t"),
-                c if c.is_control() => drop(write!(out, "\\{:o}", c as u32)),
-                c => out.push(c),
+/// As strace shows it. Not a text of its own: there are dozens of places that put it into one.
+struct Quoted<'a>(&'a CStr);
+
+fn quoted(text: &CStr) -> Quoted<'_> {
+    Quoted(text)
+}
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_char('"')?;
+        for part in self.0.to_bytes().utf8_chunks() {
+            for c in part.valid().chars() {
+                match c {
+                    '"' | '\\' => write!(out, "\\{c}")?,
+                    '\n' => out.write_str("\\n")?,
+                    '\t' => out.write_str("\\t")?,
+                    c if c.is_control() => write!(out, "\\{:o}", c as u32)?,
+                    c => out.write_char(c)?,
+                }
+            }
+            for byte in part.invalid() {
+                write!(out, "\\{byte:o}")?;
             }
         }
-        for byte in part.invalid() {
-            let _ = write!(out, "\\{byte:o}");
-        }
+        out.write_char('"')
     }
-    out.push('"');
-    out
 }
 
 fn flags(bits: u64) -> String {

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::image::{self, Kind, Store};
 use crate::linux::cgroup::{self, Version};
 use crate::linux::mount::{self, FileSystem};
+use crate::linux::text::shown;
 use crate::linux::{file, text};
 use crate::plan::{CgroupView, DeviceNode, Ground, Lower};
 use crate::spec::{Changes, Defaults, From, Root, Spec};
@@ -40,7 +41,7 @@ pub(crate) fn find(root: &Root, explain: bool) -> Result<Found> {
         }
         From::Image { what, store, max_unpacked } => (what, store, *max_unpacked),
     };
-    let is = |text: &str| Error::new(format!("--image {} is {text}", what.display()));
+    let is = |text: &str| Error::new(format_args!("--image {} is {text}", what.display()));
     let found = kind(what)?;
     let file_system = matches!(found, Some(Kind::FileSystem(_) | Kind::Directory | Kind::Unknown));
     if explain && image::is_path(what) && !file_system {
@@ -93,19 +94,19 @@ fn kind(what: &OsStr) -> Result<Option<Kind>> {
 }
 
 fn directory(path: &CString) -> Result<()> {
-    let shown = path.to_string_lossy();
+    let shown = shown(path);
     let stat = rustix::fs::statat(CWD, path, AtFlags::empty()).map_err(|errno| {
-        Error::os(format!("open --rootfs {shown}"), errno).hint("the container's root is to be there")
+        Error::os(format_args!("open --rootfs {shown}"), errno).hint("the container's root is to be there")
     })?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory if image::kind(std::ffi::OsStr::from_bytes(path.to_bytes()))? == Kind::Layout => {
-            Err(Error::new(format!("--rootfs {shown} is an OCI image layout")).hint(format!("--image {shown}")))
+            Err(Error::new(format_args!("--rootfs {shown} is an OCI image layout"))
+                .hint(format_args!("--image {shown}")))
         }
         FileType::Directory => Ok(()),
-        FileType::RegularFile | FileType::BlockDevice => {
-            Err(Error::new(format!("--rootfs {shown} is a file")).hint(format!("if it is an image: --image {shown}")))
-        }
-        _ => Err(Error::new(format!("--rootfs {shown} is no directory"))),
+        FileType::RegularFile | FileType::BlockDevice => Err(Error::new(format_args!("--rootfs {shown} is a file"))
+            .hint(format_args!("if it is an image: --image {shown}"))),
+        _ => Err(Error::new(format_args!("--rootfs {shown} is no directory"))),
     }
 }
 
@@ -138,9 +139,9 @@ pub(crate) fn look(spec: &Spec) -> Result<Ground> {
 }
 
 fn device(asked: &crate::spec::Device) -> Result<DeviceNode> {
-    let shown = asked.source.to_string_lossy();
+    let shown = shown(&asked.source);
     let stat = rustix::fs::statat(CWD, &asked.source, AtFlags::empty())
-        .map_err(|errno| Error::os(format!("open --device {shown}"), errno))?;
+        .map_err(|errno| Error::os(format_args!("open --device {shown}"), errno))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::CharacterDevice | FileType::BlockDevice => Ok(DeviceNode {
             name: asked.name.clone(),
@@ -149,9 +150,9 @@ fn device(asked: &crate::spec::Device) -> Result<DeviceNode> {
             owner: [stat.st_uid, stat.st_gid],
         }),
         FileType::Directory => {
-            Err(Error::new(format!("--device {shown} is a directory")).hint("name each device in it"))
+            Err(Error::new(format_args!("--device {shown} is a directory")).hint("name each device in it"))
         }
-        _ => Err(Error::new(format!("--device {shown} is no device")).hint("for files there is --volume")),
+        _ => Err(Error::new(format_args!("--device {shown} is no device")).hint("for files there is --volume")),
     }
 }
 

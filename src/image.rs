@@ -67,7 +67,7 @@ pub(crate) enum Kind {
 
 /// Looks at what the path is. It may be anything that can be opened without being acted upon.
 pub(crate) fn kind(path: &OsStr) -> Result<Kind> {
-    let failed = |errno| Error::os(format!("open {}", path.display()), errno);
+    let failed = |errno| Error::os(format_args!("open {}", path.display()), errno);
     let stat = rustix::fs::stat(path).map_err(failed)?;
     match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
         rustix::fs::FileType::Directory if has_marker(path) => return Ok(Kind::Layout),
@@ -115,7 +115,7 @@ pub(crate) fn get(store: &Store, what: &OsStr, max_unpacked: u64) -> Result<Imag
 pub(crate) fn none_of_that_name(what: &OsStr) -> Error {
     let text = what.to_string_lossy();
     let scheme = text.split_once(':').map(|(scheme, _)| scheme);
-    Error::new(format!("there is no image {text}")).hint(match scheme {
+    Error::new(format_args!("there is no image {text}")).hint(match scheme {
         Some("oci" | "oci-archive" | "docker-archive" | "dir") => "a path stands without such a word in front: --image PATH",
         Some("docker") => "nsctl downloads nothing; skopeo copy docker://NAME oci:DIR does, then --image DIR",
         _ => "no such path, and nothing of that name in nsctl image ls; nsctl downloads nothing, nsctl image import PATH brings one in",
@@ -142,7 +142,7 @@ fn bring_in(
     name: impl FnOnce(&OsStr, Option<&str>) -> Option<String>,
 ) -> Result<Image> {
     let Some((path, tag)) = source::locate(what) else {
-        return Err(Error::os(format!("open {}", what.display()), Errno::NOENT));
+        return Err(Error::os(format_args!("open {}", what.display()), Errno::NOENT));
     };
     let within = |error: Error| error.within(format_args!("image {}", what.display()));
     let source = open(&path, max_unpacked)?;
@@ -155,8 +155,8 @@ fn bring_in(
 }
 
 fn open(path: &OsStr, max_unpacked: u64) -> Result<Source> {
-    let failed = |errno| Error::os(format!("open {}", path.display()), errno);
-    let is = |what: &str| Error::new(format!("{} is {what}", path.display()));
+    let failed = |errno| Error::os(format_args!("open {}", path.display()), errno);
+    let is = |what: &str| Error::new(format_args!("{} is {what}", path.display()));
     match kind(path)? {
         Kind::Layout => {
             let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
@@ -187,7 +187,7 @@ fn ready(store: &Store, record: &Record) -> Result<Image> {
     for part in record.layers.iter().rev() {
         let hex = &part.directory;
         if !store.has(hex) {
-            return Err(Error::new(format!("layer {} of the image is missing in the store", part.diff_id))
+            return Err(Error::new(format_args!("layer {} of the image is missing in the store", part.diff_id))
                 .hint("import the image again"));
         }
         let path = store.layer_path(hex);
@@ -218,7 +218,7 @@ fn check_name(name: &str) -> Result<()> {
     if !name.is_empty() && name.len() <= 255 && name.chars().all(plain) && !name.starts_with(['-', '/']) {
         return Ok(());
     }
-    Err(Error::new(format!("{} cannot be the name of an image", fault::shown(name.as_bytes())))
+    Err(Error::new(format_args!("{} cannot be the name of an image", fault::shown(name.as_bytes())))
         .hint("1 to 255 letters, digits and . _ - / : @ +; --name NAME gives it another"))
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use crate::cli;
 use crate::error::{Error, Result};
+use crate::linux::text::shown;
 
 mod cgroup;
 mod exec;
@@ -117,7 +118,7 @@ impl Spec {
         let default = private(&namespaces.uts).then(|| c"container".into());
         let workdir = run.workdir.clone().map(|dir| c_string("--workdir", dir)).transpose()?;
         if let Some(dir) = workdir.as_ref().filter(|dir| root.is_some() && !dir.to_bytes().starts_with(b"/")) {
-            return Err(Error::new(format!("--workdir {} is not absolute", dir.to_string_lossy()))
+            return Err(Error::new(format_args!("--workdir {} is not absolute", shown(dir)))
                 .hint("in a root of its own it begins with /"));
         }
         let limits = Limits::new(&run.limits)?.at_start()?;
@@ -190,8 +191,8 @@ fn all_mounts(run: &cli::Run) -> Result<Vec<Mount>> {
     all.sort_by_key(|mount| mount.target.to_bytes().iter().filter(|byte| **byte == b'/').count());
     for (index, mount) in all.iter().enumerate() {
         if let Some(other) = all[..index].iter().find(|other| other.target == mount.target) {
-            let target = mount.target.to_string_lossy();
-            return Err(Error::new(format!("{} and {} both go to {target}", other.option, mount.option)));
+            let target = shown(&mount.target);
+            return Err(Error::new(format_args!("{} and {} both go to {target}", other.option, mount.option)));
         }
     }
     Ok(all)
@@ -204,7 +205,7 @@ fn namespace(option: &str, typed: Option<String>, default: Namespace) -> Result<
         Some("private") => Ok(Namespace::Private),
         Some("none") if option == "--net" => Ok(Namespace::Private),
         Some(path) if path.starts_with('/') => Ok(Namespace::Path(c_string(option, path.into())?)),
-        Some(other) => Err(Error::new(format!("{option} {other} is no namespace"))
+        Some(other) => Err(Error::new(format_args!("{option} {other} is no namespace"))
             .hint("it is host, private, or the path of a namespace such as /proc/1/ns/net")),
     }
 }
@@ -213,20 +214,22 @@ fn namespace(option: &str, typed: Option<String>, default: Namespace) -> Result<
 fn uts_name(option: &str, typed: Option<String>, uts: &Namespace) -> Result<Option<CString>> {
     let Some(name) = typed else { return Ok(None) };
     if *uts != Namespace::Private {
-        return Err(Error::new(format!("{option} {name} would rename a UTS namespace that is not the container's"))
-            .hint("leave --uts out"));
+        return Err(Error::new(format_args!(
+            "{option} {name} would rename a UTS namespace that is not the container's"
+        ))
+        .hint("leave --uts out"));
     }
     if name.is_empty() || name.len() > 64 {
-        return Err(Error::new(format!("{option} must have 1 to 64 bytes, not {}", name.len())));
+        return Err(Error::new(format_args!("{option} must have 1 to 64 bytes, not {}", name.len())));
     }
     c_string(option, name.into()).map(Some)
 }
 
 fn c_string(what: &str, text: OsString) -> Result<CString> {
     if text.is_empty() && what.starts_with("--") {
-        return Err(Error::new(format!("{what} is empty")));
+        return Err(Error::new(format_args!("{what} is empty")));
     }
-    CString::new(text.into_vec()).map_err(|_| Error::new(format!("{what} has a NUL byte in it")))
+    CString::new(text.into_vec()).map_err(|_| Error::new(format_args!("{what} has a NUL byte in it")))
 }
 
 /// Container names: what docker allows, so that no name is a path or an option.
@@ -236,7 +239,7 @@ pub(crate) fn container_name(option: &str, name: String) -> Result<String> {
     if first && name.len() <= 128 && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
         return Ok(name);
     }
-    Err(Error::new(format!("{option} {name} is not a name"))
+    Err(Error::new(format_args!("{option} {name} is not a name"))
         .hint("a letter or digit, then letters, digits, '_', '.' or '-', 128 at most"))
 }
 
@@ -244,7 +247,7 @@ fn number(option: &str, typed: Option<&str>, max: u32) -> Result<Option<u32>> {
     let Some(typed) = typed else { return Ok(None) };
     match typed.parse() {
         Ok(value) if value <= max => Ok(Some(value)),
-        _ => Err(Error::new(format!("{option} {typed} is not a number from 0 to {max}"))),
+        _ => Err(Error::new(format_args!("{option} {typed} is not a number from 0 to {max}"))),
     }
 }
 

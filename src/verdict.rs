@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND};
 use crate::linux::elf::{self, Trouble};
+use crate::linux::text::shown;
 use crate::plan::{Op, Plan, Step};
 use crate::sync::Detail;
 
@@ -16,33 +17,33 @@ mod tree;
 /// `detail` is what the container's side saw of a file that could not be executed.
 pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&Detail>) -> Error {
     let Some(step) = plan.steps.get(index) else { return Error::os("start the container", errno) };
-    let group = |index: &usize| plan.groups[*index].mount.to_string_lossy();
-    let dir = |index: &usize| format!("{}/{}", group(index), plan.groups[*index].dir.to_string_lossy());
+    let group = |index: &usize| shown(&plan.groups[*index].mount);
+    let dir = |index: &usize| format!("{}/{}", group(index), shown(&plan.groups[*index].dir));
     let doing = match &step.op {
         Op::Exec => return exec(plan, errno, detail),
         Op::Claim => match (&plan.name, errno) {
             (Some(name), Errno::EXIST) => {
-                return Error::new(format!("a container has the name {name} already"))
+                return Error::new(format_args!("a container has the name {name} already"))
                     .hint("nsctl ps -a lists them; nsctl rm removes one that has ended, or choose another --name");
             }
             _ => format!("make the directory {}/{}", state(plan), plan.id),
         },
         Op::DefaultSigchld | Op::BlockSignals | Op::RestoreSignals => "set the signal mask".into(),
         Op::Pair => "make a pair of sockets".into(),
-        Op::OpenState { dir } => format!("open the state directory {}", dir.to_string_lossy()),
+        Op::OpenState { dir } => format!("open the state directory {}", shown(dir)),
         Op::MountHierarchy { group: g } => format!("mount cgroup2 on {}", group(g)),
         Op::OpenHierarchy { group: g } => format!("open the cgroup hierarchy {}", group(g)),
         op if groups::is_about(op) => return groups::sentence(plan, op, errno),
         op if tree::is_about(op) => return tree::sentence(op, errno),
-        Op::OpenNamespace { path, .. } => format!("open the namespace {}", path.to_string_lossy()),
+        Op::OpenNamespace { path, .. } => format!("open the namespace {}", shown(path)),
         Op::JoinPid { .. } | Op::Join { .. } => "join a namespace".into(),
         Op::Clone { .. } => "clone into new namespaces".into(),
         Op::Spawn { .. } => "fork the command from PID 1".into(),
         Op::CloseSupervisorsEnd | Op::CloseOwnEnd | Op::CheckSupervisor => "close a socket".into(),
         Op::DieWithSupervisor { .. } | Op::Undumpable => "prctl".into(),
         Op::PrivateMounts => "make the mounts private".into(),
-        Op::Hostname(name) => format!("set the host name {}", name.to_string_lossy()),
-        Op::Domainname(name) => format!("set the domain name {}", name.to_string_lossy()),
+        Op::Hostname(name) => format!("set the host name {}", shown(name)),
+        Op::Domainname(name) => format!("set the domain name {}", shown(name)),
         Op::MountProc => "mount proc on /proc".into(),
         Op::EnterGroup { group: g } => format!("enter the cgroup {}", dir(g)),
         Op::NewCgroupNamespace => "make a cgroup namespace".into(),
@@ -50,10 +51,10 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::MountConsole => "mount the terminal on /dev/console".into(),
         Op::SendTerminal | Op::TakeTerminal | Op::SaveTerminal => "hand the terminal over".into(),
         Op::MountGroup { group: g, .. } => format!("mount the container's cgroup on {}", group(g)),
-        Op::Chdir(dir) => format!("change to the directory {}", dir.to_string_lossy()),
+        Op::Chdir(dir) => format!("change to the directory {}", shown(dir)),
         Op::CloseOnExec { .. } => "mark descriptors close-on-exec".into(),
         Op::Record => format!("record the container in {}", state(plan)),
-        Op::PidFile(path) => format!("write --pidfile {}", path.to_string_lossy()),
+        Op::PidFile(path) => format!("write --pidfile {}", shown(path)),
         Op::Reap | Op::Relay | Op::Wait | Op::GiveTime => "wait".into(),
         Op::RemoveGroup { group: g } => format!("remove the cgroup {}", dir(g)),
         Op::RemoveState => "remove the container's state".into(),
@@ -61,7 +62,7 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::NewSession => "begin a session".into(),
         Op::AwaitRecord | Op::Release | Op::AwaitStart => "talk to the other side of the start".into(),
         Op::Monitor { .. } | Op::Streams | Op::OpenNothing => "set the streams of the container".into(),
-        Op::CidFile(path) => format!("write --cidfile {}", path.to_string_lossy()),
+        Op::CidFile(path) => format!("write --cidfile {}", shown(path)),
         Op::OpenGroup { group: g } => format!("open the cgroup {}", dir(g)),
         Op::JoinPidOfContainer { pid } | Op::JoinContainer { pid, .. } => {
             format!("join the namespaces of process {pid}")
@@ -142,25 +143,24 @@ fn exec(plan: &Plan, errno: Errno, detail: Option<&Detail>) -> Error {
     if missing {
         let name = plan.argv.strings()[0].to_string_lossy();
         let path: Vec<_> = plan.programs.iter().filter_map(|program| directory(&program.to_string_lossy())).collect();
-        return Error::new(format!("execute {name}: no such file in PATH"))
-            .hint(format!("in the container PATH is {}", path.join(":")))
+        return Error::new(format_args!("execute {name}: no such file in PATH"))
+            .hint(format_args!("in the container PATH is {}", path.join(":")))
             .code(code);
     }
-    let error = Error::os(format!("execute {program}"), errno).code(code);
+    let error = Error::os(format_args!("execute {program}"), errno).code(code);
     let inside = if plan.rooted { " in the container" } else { "" };
     match (errno, trouble) {
         (Errno::NOENT, Some(Trouble::NoInterpreter(path))) if path.ends_with('\r') => error.hint(
             "its first line ends in a carriage return, as on Windows: the interpreter is not found by that name",
         ),
         (Errno::NOENT, Some(Trouble::NoInterpreter(path))) => {
-            error.hint(format!("the file is there, but its interpreter {path} is missing{inside}"))
+            error.hint(format_args!("the file is there, but its interpreter {path} is missing{inside}"))
         }
         (Errno::NOENT, Some(Trouble::Missing)) if plan.rooted => {
             error.hint("there is no such file in the container's root")
         }
-        (Errno::NOEXEC, Some(Trouble::OtherMachine(machine))) => {
-            error.hint(format!("it is for another architecture, {machine}; this one is {}", std::env::consts::ARCH))
-        }
+        (Errno::NOEXEC, Some(Trouble::OtherMachine(machine))) => error
+            .hint(format_args!("it is for another architecture, {machine}; this one is {}", std::env::consts::ARCH)),
         (Errno::NOEXEC, Some(Trouble::NoFormat)) => {
             error.hint("it is neither an ELF file nor a script that begins with #!")
         }

@@ -38,7 +38,7 @@ pub(super) fn image(parser: &mut Parser) -> Result<Command> {
         }
     };
     let Some(verb) = VERBS.into_iter().find(|known| verb == **known) else {
-        return Err(Error::new(format!("nsctl image has no command {}", verb.display()))
+        return Err(Error::new(format_args!("nsctl image has no command {}", verb.display()))
             .hint("it has import, ls, rm, inspect; see nsctl image --help"));
     };
     let mut typed = Typed::default();
@@ -63,8 +63,8 @@ fn meaning(verb: &str, typed: Typed) -> Result<Image> {
     let Typed { name, store, max_unpacked, listing, force, mut words } = typed;
     let mut one = |what: &str| match (words.pop(), words.is_empty()) {
         (Some(word), true) => Ok(word),
-        (None, _) => Err(Error::new(format!("nsctl image {verb}: no {what} was given"))),
-        _ => Err(Error::new(format!("nsctl image {verb} takes one {what}"))),
+        (None, _) => Err(Error::new(format_args!("nsctl image {verb}: no {what} was given"))),
+        _ => Err(Error::new(format_args!("nsctl image {verb} takes one {what}"))),
     };
     match verb {
         "import" => Ok(Image::Import { what: one("path")?, name, store, max_unpacked }),

@@ -53,7 +53,7 @@ impl Limits {
             ));
         } else if let Some(option) = known(SINGLE) {
             if self.0.iter().any(|(seen, _)| *seen == option) {
-                return Err(Error::new(format!("{option} was given twice")));
+                return Err(Error::new(format_args!("{option} was given twice")));
             }
             self.0.push((option, text(parser)?));
         } else if let Some(option) = known(LISTS) {

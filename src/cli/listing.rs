@@ -27,7 +27,7 @@ impl Listing {
     pub(super) fn checked(self, verb: &str) -> Result<Self> {
         match &self.format {
             Some(format) if self.quiet && format != "table" => {
-                Err(Error::new(format!("nsctl {verb}: --quiet and --format {format} contradict each other")))
+                Err(Error::new(format_args!("nsctl {verb}: --quiet and --format {format} contradict each other")))
             }
             _ => Ok(self),
         }

@@ -37,7 +37,7 @@ pub(super) fn run(parser: &mut Parser, log_json: &mut bool, create: bool) -> Res
     // An image may name the command.
     if run.argv.is_empty() && run.image.is_none() && run.entrypoint.is_none() {
         let hint = if run.rootfs.is_some() { "for a shell, add /bin/sh" } else { "for a shell: nsctl run /bin/sh" };
-        return Err(Error::new(format!("nsctl {verb}: no command was given")).hint(hint));
+        return Err(Error::new(format_args!("nsctl {verb}: no command was given")).hint(hint));
     }
     if create && run.detach {
         return Err(Error::new("nsctl create: --detach is for run").hint("nsctl start starts it, and does not wait"));
@@ -163,7 +163,7 @@ fn not_here(name: &str) -> Error {
         "volumes-from" | "volume-driver" => "nsctl has no named volumes: -v /DIR:/DST",
         _ => return unexpected(Arg::Long(name), "run"),
     };
-    Error::new(format!("nsctl run: --{name} is not supported")).hint(why)
+    Error::new(format_args!("nsctl run: --{name} is not supported")).hint(why)
 }
 
 /// A switch, also as `--name=true` and `--name=false`.
@@ -174,7 +174,7 @@ pub(super) fn flag(slot: &mut bool, parser: &mut Parser) -> Result<()> {
         Some(Some("false" | "0")) => false,
         _ => {
             let value = value.unwrap_or_default();
-            return Err(Error::new(format!("{} is neither true nor false", value.display())));
+            return Err(Error::new(format_args!("{} is neither true nor false", value.display())));
         }
     };
     Ok(())

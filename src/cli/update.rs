@@ -47,5 +47,5 @@ fn take(name: &str, update: &mut Update, parser: &mut Parser) -> Result<()> {
         "restart" => "start it anew with another --restart",
         _ => return Err(unexpected(Arg::Long(name), "update")),
     };
-    Err(Error::new(format!("nsctl update: --{name} is not supported")).hint(why))
+    Err(Error::new(format_args!("nsctl update: --{name} is not supported")).hint(why))
 }

@@ -94,10 +94,10 @@ pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool)
     }
     if verb.containers.is_empty() != verb.all {
         let what = if verb.all { "--all and names contradict each other" } else { "no container was given" };
-        return Err(Error::new(format!("nsctl {name}: {what}")).hint("nsctl ps -a lists them"));
+        return Err(Error::new(format_args!("nsctl {name}: {what}")).hint("nsctl ps -a lists them"));
     }
     if matches!(name, "logs" | "attach") && verb.containers.len() > 1 {
-        return Err(Error::new(format!("nsctl {name} takes one container")));
+        return Err(Error::new(format_args!("nsctl {name} takes one container")));
     }
     if name == "start" && !verb.attach && (verb.interactive || verb.no_proxy || verb.detach_keys.is_some()) {
         return Err(Error::new("nsctl start: --interactive, --sig-proxy and --detach-keys go with --attach"));
@@ -109,7 +109,7 @@ pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool)
 }
 
 pub(crate) fn no_container(name: &str) -> Error {
-    Error::new(format!("there is no container {name}")).hint("nsctl ps -a lists them").code(1)
+    Error::new(format_args!("there is no container {name}")).hint("nsctl ps -a lists them").code(1)
 }
 
 pub(super) fn exec(parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
@@ -144,7 +144,7 @@ pub(super) fn exec(parser: &mut Parser, log_json: &mut bool) -> Result<Command> 
     }
     if exec.container.is_empty() || exec.argv.is_empty() {
         let what = if exec.container.is_empty() { "container" } else { "command" };
-        return Err(Error::new(format!("nsctl exec: no {what} was given")).hint("nsctl exec CONTAINER COMMAND"));
+        return Err(Error::new(format_args!("nsctl exec: no {what} was given")).hint("nsctl exec CONTAINER COMMAND"));
     }
     if exec.detach && exec.tty {
         return Err(Error::new("nsctl exec: --detach and --tty contradict each other").hint(

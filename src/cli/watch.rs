@@ -31,7 +31,7 @@ pub(super) fn top(parser: &mut Parser) -> Result<Command> {
             Arg::Value(word) => containers.push(word.string().map_err(wrong)?),
             other if !containers.is_empty() => {
                 let ps = "what ps(1) shows of a container could be made up by the container";
-                return Err(unexpected(other, "top").hint(format!("{ps}; --format takes columns")));
+                return Err(unexpected(other, "top").hint(format_args!("{ps}; --format takes columns")));
             }
             other => return Err(unexpected(other, "top")),
         }

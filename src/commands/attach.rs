@@ -64,7 +64,7 @@ fn connect(container: &Container) -> Result<OwnedFd> {
         container.refused("runs in the foreground of another nsctl").hint("its streams are those of that one")
     })?;
     socket::send(&socket, &[monitor::ATTACH], None)
-        .map_err(|errno| Error::os(format!("attach to container {}", container.shown()), errno).code(1))?;
+        .map_err(|errno| Error::os(format_args!("attach to container {}", container.shown()), errno).code(1))?;
     Ok(socket)
 }
 

@@ -14,6 +14,7 @@ use crate::commands::print;
 use crate::error::{self, Error, Result};
 use crate::launch::control_address;
 use crate::linux::join::Stranger;
+use crate::linux::text::shown;
 use crate::linux::{file, process, socket};
 use crate::monitor;
 use crate::state::events::{self, Event, Value};
@@ -62,7 +63,7 @@ pub(crate) fn all() -> Result<Vec<Container>> {
     for (place, state) in places()? {
         let entries = state
             .all()
-            .map_err(|errno| Error::os(format!("list the state directory {}", place.to_string_lossy()), errno))?;
+            .map_err(|errno| Error::os(format_args!("list the state directory {}", shown(&place)), errno))?;
         let state = Rc::new(state);
         found.extend(entries.into_iter().map(|entry| Container {
             place: place.clone(),
@@ -88,7 +89,7 @@ pub(crate) fn find(word: &str) -> Result<Container> {
     match (fits.pop(), fits.is_empty()) {
         (None, _) => Err(no_container(word)),
         (Some(one), true) => Ok(one),
-        _ => Err(Error::new(format!("{word} is the beginning of several ids"))
+        _ => Err(Error::new(format_args!("{word} is the beginning of several ids"))
             .hint("nsctl ps -a lists them")
             .code(REFUSED)),
     }
@@ -168,7 +169,7 @@ impl Container {
     }
 
     pub(crate) fn refused(&self, why: &str) -> Error {
-        Error::new(format!("container {} {why}", self.shown())).code(REFUSED)
+        Error::new(format_args!("container {} {why}", self.shown())).code(REFUSED)
     }
 
     /// Its command runs; otherwise an error says how it is.
@@ -218,7 +219,7 @@ impl Container {
         let record = self.record();
         Stranger::find(record.pid, record.ticks).map_err(|errno| match errno {
             Errno::SRCH => self.refused("has just ended"),
-            errno => Error::os(format!("find the process of container {}", self.shown()), errno).code(REFUSED),
+            errno => Error::os(format_args!("find the process of container {}", self.shown()), errno).code(REFUSED),
         })
     }
 
@@ -235,7 +236,7 @@ impl Container {
         };
         connect().map_err(|errno: Errno| match errno {
             Errno::CONNREFUSED | Errno::NOENT => self.refused("has just ended"),
-            errno => Error::os(format!("talk to container {}", self.shown()), errno).code(REFUSED),
+            errno => Error::os(format_args!("talk to container {}", self.shown()), errno).code(REFUSED),
         })
     }
 
@@ -246,7 +247,7 @@ impl Container {
             None => self.process()?.kill(signal),
         };
         sent.map_err(|errno| {
-            Error::os(format!("send signal {signal} to container {}", self.shown()), errno).code(REFUSED)
+            Error::os(format_args!("send signal {signal} to container {}", self.shown()), errno).code(REFUSED)
         })
     }
 

@@ -79,7 +79,7 @@ fn into(side: &Side, name: &OsStr, source: &[u8], dest: &[u8], typed: &cli::Copy
     }
     let base = side.end(dest, true).and_then(|end| end.directory());
     let base = base.map_err(|errno| {
-        let error = Error::os(format!("copy to {}", String::from_utf8_lossy(dest)), errno);
+        let error = Error::os(format_args!("copy to {}", String::from_utf8_lossy(dest)), errno);
         on(error, Some(name)).hint("an archive goes into a directory")
     })?;
     let mut plant = Plant::new(base, true, true).following(side, dest);
@@ -119,7 +119,7 @@ fn is_contents(source: &[u8]) -> bool {
 }
 
 fn existing(side: &Side, path: &[u8], follow: bool) -> Result<copy::End> {
-    let failed = |errno| Error::os(format!("copy {}", String::from_utf8_lossy(path)), errno);
+    let failed = |errno| Error::os(format_args!("copy {}", String::from_utf8_lossy(path)), errno);
     let end = side.end(path, follow).map_err(failed)?;
     match end.kind {
         None => Err(failed(Errno::NOENT)),
@@ -135,7 +135,7 @@ fn container(word: &OsStr) -> Result<Side> {
     container.must_be_made()?;
     let record = container.record();
     let failed = |errno| {
-        Error::os(format!("open the root of container {word}"), errno)
+        Error::os(format_args!("open the root of container {word}"), errno)
             .hint("does it run still, and is it this user's?")
     };
     let path = CString::new(format!("/proc/{}/root", record.pid)).unwrap_or_default();

@@ -12,6 +12,7 @@ use crate::cli;
 use crate::commands::print;
 use crate::error::{Error, Result as Done};
 use crate::linux::text::fd_path;
+use crate::linux::text::shown;
 use crate::linux::{clock, file};
 use crate::spec;
 use crate::state::{self, events};
@@ -55,14 +56,14 @@ pub(crate) fn events(typed: &cli::Events) -> Done<u8> {
             }
         });
     };
-    let failed = |errno| Error::os(format!("follow the events in {}", place.to_string_lossy()), errno);
+    let failed = |errno| Error::os(format_args!("follow the events in {}", shown(&place)), errno);
     follow(state.fd(), &wanted, until).map_err(failed)?.map_or(Ok(0), Err)
 }
 
 fn filter(typed: &str) -> Done<(String, String)> {
     match typed.split_once('=') {
         Some((key @ ("container" | "event" | "type"), value)) => Ok((key.into(), value.into())),
-        _ => Err(Error::new(format!("--filter {typed} is unknown"))
+        _ => Err(Error::new(format_args!("--filter {typed} is unknown"))
             .hint("it is container=NAME, container=ID, event=NAME or type=container")),
     }
 }

@@ -72,7 +72,7 @@ fn target(container: &Container) -> Result<Target> {
             .refused(&format!("is in another {name} namespace than it was started in"))
             .hint("its process is not the one that was recorded, or it went elsewhere: nothing is executed there"),
         Refusal::Proc(what, errno) => Error::os(
-            format!("look at {what} of the process {} of container {}", record.pid, container.shown()),
+            format_args!("look at {what} of the process {} of container {}", record.pid, container.shown()),
             errno,
         )
         .hint("exec needs a mounted /proc, and the rights over the container"),

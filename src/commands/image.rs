@@ -97,7 +97,7 @@ fn remove(store: &Store, force: bool, images: &[std::ffi::OsString]) -> Result<u
 /// A path is no image yet.
 fn missing(image: &OsStr) -> Error {
     match image::is_path(image) {
-        true => Error::new(format!("{} is a path, and not in the store", image.display()))
+        true => Error::new(format_args!("{} is a path, and not in the store", image.display()))
             .hint("nsctl image import it, then name it by what nsctl image ls shows"),
         false => image::none_of_that_name(image),
     }

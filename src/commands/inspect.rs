@@ -9,6 +9,7 @@ use super::print;
 use crate::cli;
 use crate::error::{self, Result};
 use crate::linux::clock;
+use crate::linux::text::shown;
 use crate::state::Phase;
 
 #[derive(Serialize)]
@@ -90,7 +91,7 @@ fn inspected(container: &Container) -> Inspected {
         stop_timeout: record.stop_timeout.unwrap_or(super::lifecycle::STOP_SECONDS),
         namespaces: record.namespaces.clone(),
         cgroups: record.cgroups.iter().map(|group| format!("{}/{}", group.mount, group.dir)).collect(),
-        directory: format!("{}/{}", container.place.to_string_lossy(), record.id),
+        directory: format!("{}/{}", shown(&container.place), record.id),
     }
 }
 

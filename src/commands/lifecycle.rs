@@ -52,7 +52,8 @@ pub(crate) fn verb(typed: &cli::Verb) -> Result<u8> {
 fn limits(typed: &cli::Verb) -> Result<(Option<u64>, Option<i32>)> {
     let seconds = typed.time.as_deref().map(|text| {
         text.parse::<i64>().map_err(|_| {
-            Error::new(format!("--time {text} is not a number of seconds")).hint("-1 waits for ever, 0 kills at once")
+            Error::new(format_args!("--time {text} is not a number of seconds"))
+                .hint("-1 waits for ever, 0 kills at once")
         })
     });
     let seconds = seconds.transpose()?.map(|seconds| u64::try_from(seconds).unwrap_or(u64::MAX));
@@ -62,7 +63,7 @@ fn limits(typed: &cli::Verb) -> Result<(Option<u64>, Option<i32>)> {
 fn signal(typed: &cli::Verb) -> Result<Option<i32>> {
     let known = |text: &String| {
         spec::signal(text).ok_or_else(|| {
-            Error::new(format!("--signal {text} is no signal")).hint("such as TERM, SIGQUIT, RTMIN+3 or 15")
+            Error::new(format_args!("--signal {text} is no signal")).hint("such as TERM, SIGQUIT, RTMIN+3 or 15")
         })
     };
     typed.signal.as_ref().map(known).transpose()
@@ -146,7 +147,7 @@ fn not_again(container: &Container) -> Result<()> {
         // ENOENT: somebody has just removed it.
         Ok(_) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => {
-            Err(Error::os(format!("note that container {} is to stop", container.shown()), errno).code(REFUSED))
+            Err(Error::os(format_args!("note that container {} is to stop", container.shown()), errno).code(REFUSED))
         }
     }
 }
@@ -174,7 +175,7 @@ fn wait(container: &Container) -> Result<()> {
     }
     // Opened before the end, it can be read even if the container is removed then.
     let status = state::open_status(container.dir())
-        .map_err(|errno| Error::os(format!("read the status of container {}", container.shown()), errno))?;
+        .map_err(|errno| Error::os(format_args!("read the status of container {}", container.shown()), errno))?;
     if container.entry.alive
         && let Ok(process) = container.process()
     {
@@ -278,7 +279,7 @@ fn pause(container: &Container, still: bool) -> Result<()> {
     }
     let act = if still { "pause" } else { "unpause" };
     container.record().groups().freeze(still).map_err(|errno| {
-        let error = Error::os(format!("{act} container {}", container.shown()), errno).code(REFUSED);
+        let error = Error::os(format_args!("{act} container {}", container.shown()), errno).code(REFUSED);
         match errno {
             Errno::NOTSUP => error.hint(
                 "it has no cgroup that can be frozen: it runs in the foreground without limits, or the kernel lacks CONFIG_CGROUP_FREEZER",

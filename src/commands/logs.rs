@@ -29,13 +29,13 @@ struct Wanted {
 
 pub(crate) fn logs(typed: &cli::Verb) -> Result<u8> {
     let container = find(&typed.containers[0])?;
-    let tail = match typed.tail.as_deref() {
-        None | Some("all") => None,
-        Some(text) => Some(
-            text.parse()
-                .map_err(|_| Error::new(format!("--tail {text} is no number of lines")).hint("a number, or all"))?,
-        ),
-    };
+    let tail =
+        match typed.tail.as_deref() {
+            None | Some("all") => None,
+            Some(text) => Some(text.parse().map_err(|_| {
+                Error::new(format_args!("--tail {text} is no number of lines")).hint("a number, or all")
+            })?),
+        };
     let wanted = Wanted {
         since: moment("--since", typed.since.as_deref())?,
         until: moment("--until", typed.until.as_deref())?,
@@ -47,7 +47,7 @@ pub(crate) fn logs(typed: &cli::Verb) -> Result<u8> {
     }
     show(&container, &wanted, typed.follow).map_err(|errno| match errno {
         Errno::NOENT => container.refused("has no log").hint("it was made with --log none"),
-        errno => Error::os(format!("read the log of container {}", container.shown()), errno).code(REFUSED),
+        errno => Error::os(format_args!("read the log of container {}", container.shown()), errno).code(REFUSED),
     })?;
     Ok(0)
 }

@@ -26,10 +26,10 @@ pub(crate) fn disks(limits: &Limits) -> Result<Vec<u64>> {
     let number = |throttle: &crate::spec::Throttle| {
         let shown = format!("{} {}", throttle.option, throttle.device.to_string_lossy());
         let stat = rustix::fs::statat(CWD, &throttle.device, AtFlags::empty())
-            .map_err(|errno| Error::os(format!("open {shown}"), errno))?;
+            .map_err(|errno| Error::os(format_args!("open {shown}"), errno))?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::BlockDevice => Ok(stat.st_rdev),
-            _ => Err(Error::new(format!("{shown} is no block device")).hint("such as /dev/sda")),
+            _ => Err(Error::new(format_args!("{shown} is no block device")).hint("such as /dev/sda")),
         }
     };
     limits.throttle.iter().map(number).collect()

@@ -19,8 +19,8 @@ pub(crate) fn rename(typed: &cli::Rename) -> Result<u8> {
         return Err(container.refused("has that name already"));
     }
     container.state.rename(&mut container.entry.record, &name).map_err(|errno| {
-        let error = Error::os(format!("rename container {}", typed.container), errno).code(REFUSED);
-        if errno == Errno::EXIST { error.hint(format!("another container has the name {name}")) } else { error }
+        let error = Error::os(format_args!("rename container {}", typed.container), errno).code(REFUSED);
+        if errno == Errno::EXIST { error.hint(format_args!("another container has the name {name}")) } else { error }
     })?;
     container.note("rename", &[("oldName", Value::Text(&old))]);
     Ok(0)
@@ -52,7 +52,9 @@ fn label(typed: &str) -> Result<(&str, Option<&str>)> {
         Some(label) if !label.is_empty() => {
             Ok(label.split_once('=').map_or((label, None), |(name, value)| (name, Some(value))))
         }
-        _ => Err(Error::new(format!("--filter {typed} is unknown")).hint("it is label=NAME or label=NAME=VALUE")),
+        _ => {
+            Err(Error::new(format_args!("--filter {typed} is unknown")).hint("it is label=NAME or label=NAME=VALUE"))
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::explain;
 use crate::ground;
 use crate::launch::{self, Container};
 use crate::linux::process::Ended;
+use crate::linux::text::shown;
 use crate::linux::{cgroup, sys};
 use crate::plan::{DEFAULT_PATH, Ground, Host, MOMENT, Plan};
 use crate::reaper;
@@ -100,7 +101,10 @@ fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>
     let mut spec = Spec::new(*typed, root, &defaults)?;
     for fd in 3..3 + spec.preserve_fds {
         if !sys::is_open(fd as i32) {
-            return Err(Error::new(format!("--preserve-fds {}: descriptor {fd} is not open", spec.preserve_fds)));
+            return Err(Error::new(format_args!(
+                "--preserve-fds {}: descriptor {fd} is not open",
+                spec.preserve_fds
+            )));
         }
     }
     // To explain is not to make: the first place is where it would be.
@@ -132,7 +136,7 @@ fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>
 
 /// The directory of `--root` or `NSCTL_ROOT`.
 pub(super) fn unusable(dir: &CStr, errno: Errno) -> Error {
-    let error = Error::os(format!("use the state directory {}", dir.to_string_lossy()), errno);
+    let error = Error::os(format_args!("use the state directory {}", shown(dir)), errno);
     error.hint("it must be the caller's own, and not writable by others: chmod 700; it is made below an existing one")
 }
 
@@ -303,8 +307,8 @@ pub(super) fn candidates(command: &OsStr, path: &OsStr) -> Result<Vec<CString>> 
         _ => dirs.map(|dir| c_string([dir, b"/", bytes].concat())).collect::<Result<_>>()?,
     };
     if found.is_empty() {
-        return Err(Error::new(format!("execute {}: PATH names no directory", command.display()))
-            .hint(format!("PATH is {}", path.display()))
+        return Err(Error::new(format_args!("execute {}: PATH names no directory", command.display()))
+            .hint(format_args!("PATH is {}", path.display()))
             .code(NOT_FOUND));
     }
     Ok(found)
@@ -315,7 +319,7 @@ pub(super) fn candidates(command: &OsStr, path: &OsStr) -> Result<Vec<CString>> 
 fn find(command: impl AsRef<OsStr>, path: &OsStr) -> Result<CString> {
     let command = command.as_ref();
     let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Error::new("the command has a NUL byte in it"));
-    let missing = |why: &str| Error::new(format!("execute {}: {why}", command.display())).code(NOT_FOUND);
+    let missing = |why: &str| Error::new(format_args!("execute {}: {why}", command.display())).code(NOT_FOUND);
     if command.is_empty() {
         return Err(missing("the command is empty"));
     }
@@ -333,10 +337,10 @@ fn find(command: impl AsRef<OsStr>, path: &OsStr) -> Result<CString> {
         refused.get_or_insert(candidate);
     }
     match refused {
-        Some(file) => Err(Error::os(format!("execute {}", file.to_string_lossy()), rustix::io::Errno::ACCESS)
+        Some(file) => Err(Error::os(format_args!("execute {}", shown(&file)), rustix::io::Errno::ACCESS)
             .hint("it is a directory or not executable (chmod +x)")
             .code(NOT_EXECUTABLE)),
-        None => Err(missing("no such file in PATH").hint(format!("PATH is {}", path.display()))),
+        None => Err(missing("no such file in PATH").hint(format_args!("PATH is {}", path.display()))),
     }
 }
 

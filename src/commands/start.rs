@@ -42,8 +42,9 @@ pub(super) fn first_start(container: &Container) -> Result<()> {
         socket::send(&control, &[monitor::START], Some(pair.1.as_fd()))?;
         Ok(pair.0)
     };
-    let answers = ask()
-        .map_err(|errno: Errno| Error::os(format!("start container {}", container.shown()), errno).code(REFUSED))?;
+    let answers = ask().map_err(|errno: Errno| {
+        Error::os(format_args!("start container {}", container.shown()), errno).code(REFUSED)
+    })?;
     failure(container, answers.as_fd())
 }
 
@@ -55,7 +56,7 @@ fn failure(container: &Container, answers: BorrowedFd<'_>) -> Result<()> {
         Some(error) => {
             // Whoever hears of it finds it ended; but for one that is tried again and again.
             container.process().iter().for_each(|process| _ = process.wait(Some(1000)));
-            Err(error.within(format!("start container {}", container.shown())))
+            Err(error.within(format_args!("start container {}", container.shown())))
         }
         None => Ok(()),
     }
@@ -66,7 +67,7 @@ fn again(container: &Container, wait: bool) -> Result<()> {
     let claim = container
         .state
         .reclaim(&container.record().id)
-        .map_err(|errno| Error::os(format!("lock container {}", container.shown()), errno).code(REFUSED))?
+        .map_err(|errno| Error::os(format_args!("lock container {}", container.shown()), errno).code(REFUSED))?
         .ok_or_else(|| container.refused("is being started or removed by somebody else"))?;
     // A start before this one may have been killed when it had made some.
     container.state.remove_groups(container.record());
@@ -75,15 +76,15 @@ fn again(container: &Container, wait: bool) -> Result<()> {
         .map_err(|errno| Error::os("open the state directory", errno).code(REFUSED))?;
     let started = launch::start(&plan, false, Some(state), Some(claim));
     drop(lease);
-    std::mem::forget(started.map_err(|error| error.within(format!("start container {}", container.shown())))?);
+    std::mem::forget(started.map_err(|error| error.within(format_args!("start container {}", container.shown())))?);
     Ok(())
 }
 
 fn plan(container: &Container, wait: bool) -> Result<(Plan, Option<std::os::fd::OwnedFd>)> {
-    let within = |errno| Error::os(format!("read what container {} was made of", container.shown()), errno);
+    let within = |errno| Error::os(format_args!("read what container {} was made of", container.shown()), errno);
     let words = Words::read(container.dir()).map_err(within)?;
     rustix::process::chdir(&words.directory)
-        .map_err(|errno| Error::os(format!("change to the directory {}", words.directory.display()), errno))?;
+        .map_err(|errno| Error::os(format_args!("change to the directory {}", words.directory.display()), errno))?;
     let Command::Run(mut typed) = cli::parse(words.words.clone())?.command else {
         return Err(Error::new("the words of a container are no run"));
     };

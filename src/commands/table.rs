@@ -51,8 +51,8 @@ pub(crate) fn form(verb: &str, typed: &Listing, columns: &[Column]) -> Result<Fo
             let find = |name: &str| {
                 columns.iter().position(|column| column.name.eq_ignore_ascii_case(name.trim())).ok_or_else(|| {
                     let known: Vec<&str> = columns.iter().map(|column| column.name).collect();
-                    Error::new(format!("nsctl {verb}: --format {names}: there is no column {name}"))
-                        .hint(format!("it is table, json, or some of {}", known.join(",")))
+                    Error::new(format_args!("nsctl {verb}: --format {names}: there is no column {name}"))
+                        .hint(format_args!("it is table, json, or some of {}", known.join(",")))
                 })
             };
             names.split(',').map(find).collect::<Result<_>>().map(Form::Columns)

@@ -57,7 +57,7 @@ pub(super) fn of(record: &Record) -> Result<Vec<Process>> {
         return Ok(processes::of(&pids));
     }
     processes::around(record.pid).map_err(|errno| {
-        Error::os(format!("list the processes of container {}", record.id), errno).hint("does it run still?")
+        Error::os(format_args!("list the processes of container {}", record.id), errno).hint("does it run still?")
     })
 }
 

@@ -13,6 +13,7 @@ use crate::commands::machine;
 use crate::error::{self, Error, Result};
 use crate::linux::cgroup::{self, Hierarchy, Setting, Version};
 use crate::linux::file;
+use crate::linux::text::shown;
 use crate::plan::settings;
 use crate::spec::{CPU_PERIOD, Limits, UNLIMITED};
 use crate::state::{Cgroup, Record};
@@ -48,14 +49,17 @@ fn one(container: &mut Container, typed: &cli::Limits) -> Result<()> {
     let more = record.cgroups.len() > before || done.is_ok();
     let recorded = if more { container.entry.rewrite() } else { Ok(()) };
     let _ = rustix::fs::flock(container.state.fd(), FlockOperation::Unlock);
-    recorded.map_err(|errno| Error::os(format!("record the groups of container {}", container.shown()), errno))?;
+    recorded
+        .map_err(|errno| Error::os(format_args!("record the groups of container {}", container.shown()), errno))?;
     done
 }
 
 /// Sets the limits in the groups of the record, which may become more. After an error, too: some of the limits may have been set.
 pub(crate) fn set(record: &mut Record, mut limits: Limits) -> Result<()> {
     if record.cgroups.is_empty() {
-        return Err(Error::new(format!("container {} has no cgroup", record.id)).hint("it was started without one"));
+        return Err(
+            Error::new(format_args!("container {} has no cgroup", record.id)).hint("it was started without one")
+        );
     }
     let hierarchies = cgroup::hierarchies().map_err(|errno| Error::os("read /proc/self/mountinfo", errno))?;
     Update { record, hierarchies }.set(&mut limits)
@@ -74,7 +78,7 @@ impl Update<'_> {
         let mut left = Vec::new();
         for wanted in settings(limits, &machine::disks(limits)?, &version) {
             if wanted.setting.files.is_empty() {
-                return Err(Error::new(format!(
+                return Err(Error::new(format_args!(
                     "{}: cgroup v1 has no such limit, and has the {} controller here",
                     wanted.setting.option, wanted.controller
                 )));
@@ -150,31 +154,27 @@ impl Update<'_> {
     /// The number of the group that has the controller, made if need be.
     fn group(&mut self, controller: &'static str, setting: &Setting) -> Result<usize> {
         let Some(hierarchy) = self.hierarchy(controller).cloned() else {
-            return Err(Error::new(format!(
+            return Err(Error::new(format_args!(
                 "{}: no mounted cgroup hierarchy has the {controller} controller",
                 setting.option
             ))
-            .hint(format!("the kernel needs {}", cgroup::controller_needs(controller))));
+            .hint(format_args!("the kernel needs {}", cgroup::controller_needs(controller))));
         };
         let known = match self.known(&hierarchy) {
             Some(group) => group,
             // Nobody would remove it.
             None if !self.record.kept => {
-                return Err(Error::new(format!(
+                return Err(Error::new(format_args!(
                     "{}: container {} runs in the foreground, and has no cgroup in {}",
                     setting.option,
                     self.record.id,
-                    hierarchy.mount.to_string_lossy()
+                    shown(&hierarchy.mount)
                 ))
                 .hint("on cgroup v1 its first limit of a kind is given at its start"));
             }
             None => self.join(&hierarchy).map_err(|errno| {
                 Error::os(
-                    format!(
-                        "make a cgroup of container {} below {}",
-                        self.record.id,
-                        hierarchy.mount.to_string_lossy()
-                    ),
+                    format_args!("make a cgroup of container {} below {}", self.record.id, shown(&hierarchy.mount)),
                     errno,
                 )
             })?,
@@ -183,7 +183,7 @@ impl Update<'_> {
         if group.v2 && !group.controllers.iter().any(|name| name == controller) {
             enable(group, controller).map_err(|errno| {
                 Error::os(
-                    format!("enable the cgroup controller {controller} for {}/{}", group.mount, group.dir),
+                    format_args!("enable the cgroup controller {controller} for {}/{}", group.mount, group.dir),
                     errno,
                 )
             })?;
@@ -248,14 +248,14 @@ impl Update<'_> {
             Errno::INVAL | Errno::RANGE => "the kernel does not take this value beside the others".into(),
             _ => String::new(),
         };
-        Error::os(format!("set {file} to {value} in the cgroup {}/{}", group.mount, group.dir), errno).hint(hint)
+        Error::os(format_args!("set {file} to {value} in the cgroup {}/{}", group.mount, group.dir), errno).hint(hint)
     }
 }
 
 fn open(group: &Cgroup) -> Result<OwnedFd> {
     let c_string = |text: &str| CString::new(text).unwrap_or_default();
     let open = || file::open_dir(file::open_dir(CWD, &c_string(&group.mount))?, &c_string(&group.dir));
-    open().map_err(|errno| Error::os(format!("open the cgroup {}/{}", group.mount, group.dir), errno))
+    open().map_err(|errno| Error::os(format_args!("open the cgroup {}/{}", group.mount, group.dir), errno))
 }
 
 /// The directories above this one, from the root down.

@@ -257,7 +257,7 @@ impl Sink for Plant<'_> {
 
 #[cold]
 fn failed(name: &[u8], errno: Errno) -> Error {
-    Error::os(format!("write {}", shown(name)), errno).hint(match errno {
+    Error::os(format_args!("write {}", shown(name)), errno).hint(match errno {
         Errno::ISDIR => "a directory is there, and is not replaced by what is none",
         Errno::NOTDIR | Errno::LOOP => "what is there is no directory, and not replaced by one",
         Errno::INVAL => "a name in it is not one that tar archives may have",

@@ -56,7 +56,7 @@ pub(crate) fn walk(source: &End, top: &[u8], sink: &mut dyn Sink) -> Result<()> 
 }
 
 fn walk_failed(name: &[u8], errno: Errno) -> Error {
-    Error::os(format!("read {}", shown(name)), errno)
+    Error::os(format_args!("read {}", shown(name)), errno)
 }
 
 impl Walk<'_> {
@@ -120,7 +120,10 @@ impl Walk<'_> {
     fn directory(&mut self, handle: OwnedFd, stat: &Stat) -> Result<()> {
         let failed = |errno| walk_failed(&self.name, errno);
         if self.levels.len() == MOST_LEVELS {
-            return Err(Error::new(format!("read {}: more than 256 directories in each other", shown(&self.name))));
+            return Err(Error::new(format_args!(
+                "read {}: more than 256 directories in each other",
+                shown(&self.name)
+            )));
         }
         let dir = file::open_dir(&handle, c".").map_err(failed)?;
         let mut names = Vec::new();
@@ -133,7 +136,7 @@ impl Walk<'_> {
                 }
             }
         } else if self.levels.is_empty() {
-            return Err(Error::new(format!("{} is the kernel's and not copied", shown(&self.name)))
+            return Err(Error::new(format_args!("{} is the kernel's and not copied", shown(&self.name)))
                 .hint("nsctl exec CONTAINER cat reads single files"));
         }
         // The last is taken first.
@@ -146,7 +149,7 @@ impl Walk<'_> {
     fn file(&mut self, handle: OwnedFd, mut entry: Entry) -> Result<()> {
         let failed = |errno| walk_failed(&entry.name, errno);
         if mounts::is_kernel_table(handle.as_fd()).map_err(failed)? {
-            return Err(Error::new(format!("{} is the kernel's and not copied", shown(&self.name)))
+            return Err(Error::new(format_args!("{} is the kernel's and not copied", shown(&self.name)))
                 .hint("nsctl exec CONTAINER cat reads it"));
         }
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;

@@ -2,14 +2,15 @@
 
 use super::{quoted, write};
 use crate::linux::cgroup::Version;
+use crate::linux::text::shown;
 use crate::plan::{Op, Plan};
 
 pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
-    let mount = |index: &usize| plan.groups[*index].mount.to_string_lossy();
-    let inside = |index: &usize| format!("{}/{}", mount(index), plan.groups[*index].dir.to_string_lossy());
+    let mount = |index: &usize| shown(&plan.groups[*index].mount);
+    let inside = |index: &usize| format!("{}/{}", mount(index), shown(&plan.groups[*index].dir));
     let (call, why): (String, &str) = match op {
         Op::OpenOtherHierarchies { mounts } => {
-            let mounts: Vec<String> = mounts.iter().map(|mount| quoted(mount)).collect();
+            let mounts: Vec<String> = mounts.iter().map(|mount| quoted(mount).to_string()).collect();
             (
                 format!("openat(AT_FDCWD, {}, …O_DIRECTORY)", mounts.join(" and ")),
                 "nsctl update may make a group there later, and somebody has to remove it",
@@ -18,7 +19,7 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
         Op::RemoveOtherGroups => (
             format!(
                 "unlinkat(…, {}, AT_REMOVEDIR) = -1 ENOENT",
-                plan.groups.first().map_or_else(String::new, |group| quoted(&group.dir))
+                plan.groups.first().map_or_else(String::new, |group| quoted(&group.dir).to_string())
             ),
             "in the other hierarchies: there is none, unless nsctl update made it",
         ),
@@ -35,8 +36,7 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
             },
         ),
         Op::Enable { group, level } => {
-            let above =
-                level.checked_sub(1).map(|above| format!("{}/", plan.groups[*group].above[above].to_string_lossy()));
+            let above = level.checked_sub(1).map(|above| format!("{}/", shown(&plan.groups[*group].above[above])));
             let file = format!("{}/{}cgroup.subtree_control", mount(group), above.unwrap_or_default());
             (
                 write(&file, &plan.groups[*group].controllers.to_string_lossy()),
@@ -53,7 +53,7 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
         ),
         Op::InheritCpuset { group, level } => {
             let dir = plan.groups[*group].above.get(*level);
-            let dir = dir.map_or_else(|| inside(group), |dir| format!("{}/{}", mount(group), dir.to_string_lossy()));
+            let dir = dir.map_or_else(|| inside(group), |dir| format!("{}/{}", mount(group), shown(dir)));
             (
                 write(&format!("{dir}/cpuset.{{cpus,mems}}"), "as above"),
                 "v1 lets no task into a cpuset without processors and memory nodes",
@@ -89,7 +89,7 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
             (call, why)
         }
         Op::MakeLeaf { group } => (
-            format!("mkdirat({}/{}, \"payload\", 0755)", mount(group), plan.groups[*group].dir.to_string_lossy()),
+            format!("mkdirat({}/{}, \"payload\", 0755)", mount(group), shown(&plan.groups[*group].dir)),
             "a group that hands controllers on must have no processes of its own",
         ),
         Op::Delegate { group, user } => {

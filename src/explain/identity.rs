@@ -1,27 +1,28 @@
 //! Who the command is, as text.
 
+use crate::linux::text::shown;
 use crate::spec::{Principal, User};
 
 /// What becomes the user: numbers as they are, names as what looks them up. `rooted`: without a user it is root.
 pub(super) fn text(user: Option<&User>, groups: &[Principal], rooted: bool) -> (String, &'static str) {
     let (mut passwd, mut group) = (false, false);
-    let mut shown = |principal: &Principal| match principal {
+    let mut named = |principal: &Principal| match principal {
         Principal::Id(id) => id.to_string(),
         Principal::Name(name) => {
             group = true;
-            format!("\"{}\"", name.to_string_lossy())
+            format!("\"{}\"", shown(name))
         }
     };
-    let more: Vec<String> = groups.iter().map(&mut shown).collect();
+    let more: Vec<String> = groups.iter().map(&mut named).collect();
     let (first, change) = match user {
         None if rooted => ("0".to_string(), Some(("0".to_string(), "0".to_string()))),
         None => ("as before".into(), None),
         Some(user) => {
-            let gid = user.group.as_ref().map(&mut shown);
+            let gid = user.group.as_ref().map(&mut named);
             passwd = true;
             let uid = match &user.user {
                 Principal::Id(id) => id.to_string(),
-                Principal::Name(name) => format!("\"{}\"", name.to_string_lossy()),
+                Principal::Name(name) => format!("\"{}\"", shown(name)),
             };
             match gid {
                 Some(gid) => (gid.clone(), Some((uid, gid))),

@@ -4,6 +4,7 @@ use linux_raw_sys::general as k;
 
 use super::quoted;
 use crate::linux::mount::{Change, FileSystem};
+use crate::linux::text::shown;
 use crate::plan::{Base, Lowers, Mount, Op, Place, Plan};
 
 /// One match over the steps of the tree.
@@ -62,7 +63,7 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
         Op::MountImage { fs, .. } => (
             format!(
                 "ioctl(loop, LOOP_CONFIGURE, LO_FLAGS_READ_ONLY|LO_FLAGS_AUTOCLEAR); mount {} on stage/lower",
-                fs.to_string_lossy()
+                shown(fs)
             ),
             "the image, read-only; the loop device goes away with its last user (and erofs may do without)",
         ),
@@ -150,7 +151,7 @@ fn tree(plan: &Plan, what: &Mount) -> (String, String) {
             "programs expect it; only if it is missing or empty".into(),
         ),
         Mount::Sysctl { path, value } => {
-            (format!("write(/proc/{}, {})", path.to_string_lossy(), quoted(value)), "--sysctl".into())
+            (format!("write(/proc/{}, {})", shown(path), quoted(value)), "--sysctl".into())
         }
         Mount::ReadOnlyRoot => (
             if plan.api.setattr {

@@ -105,7 +105,7 @@ impl Archive {
             Some((_, Content { text: Some(text), .. })) => Ok(Some(text.clone())),
             Some((_, content)) => {
                 too_large(content.size, name)?;
-                Err(Error::new(format!("its document {} is not JSON", shown(name))))
+                Err(Error::new(format_args!("its document {} is not JSON", shown(name))))
             }
         }
     }
@@ -114,7 +114,7 @@ impl Archive {
     pub(super) fn find(&self, path: &[u8]) -> Result<(Vec<u8>, u64)> {
         match self.item(path) {
             Some((name, content)) => Ok((name, content.size)),
-            None => Err(Error::new(format!("its file {} is missing", shown(path)))),
+            None => Err(Error::new(format_args!("its file {} is missing", shown(path)))),
         }
     }
 
@@ -122,7 +122,7 @@ impl Archive {
         let mut later: Vec<(usize, Vec<u8>)> = Vec::new();
         for (number, layer) in layers.iter().enumerate() {
             let Some((name, Content { size, offset, .. })) = self.item(&layer.file) else {
-                return Err(Error::new(format!("its file {} is missing", shown(&layer.file))));
+                return Err(Error::new(format_args!("its file {} is missing", shown(&layer.file))));
             };
             let Some(offset) = offset else {
                 later.push((number, name));

@@ -31,9 +31,8 @@ fn read(text: &[u8]) -> Result<(Config, Vec<Digest>)> {
     let document = json::parse("it", text)?;
     let os = json::text(&document, "os")?;
     if !os.is_empty() && os != "linux" {
-        return Err(
-            Error::new(format!("it is for {}", super::fault::shown(os.as_bytes()))).hint("nsctl runs Linux images")
-        );
+        return Err(Error::new(format_args!("it is for {}", super::fault::shown(os.as_bytes())))
+            .hint("nsctl runs Linux images"));
     }
     let config = match json::get(&document, "config")? {
         None => <Config as Default>::default(),

@@ -30,8 +30,11 @@ impl Digest {
     /// "sha256:" and 64 lower-case hexadecimal digits; nothing else becomes a part of a path.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let wrong = || {
-            Error::new(format!("the digest {} is not sha256: with 64 hexadecimal digits", shown(text.as_bytes())))
-                .hint("other algorithms, such as sha512, are not supported")
+            Error::new(format_args!(
+                "the digest {} is not sha256: with 64 hexadecimal digits",
+                shown(text.as_bytes())
+            ))
+            .hint("other algorithms, such as sha512, are not supported")
         };
         text.strip_prefix("sha256:").and_then(Self::of_hex).ok_or_else(wrong)
     }

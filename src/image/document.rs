@@ -95,13 +95,13 @@ impl Descriptor {
             return Ok(());
         }
         let shown = super::fault::shown(media_type.as_bytes());
-        let error = Error::new(format!("the image's {what} has the media type {shown}"));
+        let error = Error::new(format_args!("the image's {what} has the media type {shown}"));
         Err(if media_type.contains("encrypted") {
             error.hint("nsctl cannot decrypt; decrypt the image first, with skopeo copy --decryption-key")
         } else if media_type.contains("foreign") || media_type.contains("nondistributable") {
             error.hint("such a layer is not in the image but at its vendor's, and nsctl downloads nothing")
         } else {
-            error.hint(format!("nsctl knows {}", types.join(", ")))
+            error.hint(format_args!("nsctl knows {}", types.join(", ")))
         })
     }
 }
@@ -139,16 +139,16 @@ fn ends_with_tag(name: &str, tag: &str) -> bool {
 fn ambiguous(mut names: Vec<String>) -> Error {
     names.sort_unstable();
     names.dedup();
-    Error::new(format!("there are several images in it: {}", list(names.iter().map(String::as_str))))
+    Error::new(format_args!("there are several images in it: {}", list(names.iter().map(String::as_str))))
         .hint("choose one with PATH:TAG")
 }
 
 fn no_such<'a>(tag: Option<&str>, names: impl Iterator<Item = &'a str>) -> Error {
     let Some(tag) = tag else { return Error::new("there is no image in it") };
-    let error = Error::new(format!("there is no image {} in it", super::fault::shown(tag.as_bytes())));
+    let error = Error::new(format_args!("there is no image {} in it", super::fault::shown(tag.as_bytes())));
     match list(names) {
         names if names.is_empty() => error.hint("its images have no tags; leave the tag away"),
-        names => error.hint(format!("there is {names}")),
+        names => error.hint(format_args!("there is {names}")),
     }
 }
 
@@ -167,8 +167,8 @@ fn platform(all: &[&Descriptor]) -> Result<Found> {
     let best = all.iter().filter_map(|one| one.rank().map(|rank| (rank, *one))).min_by_key(|(rank, _)| *rank);
     let Some((rank, best)) = best else {
         let platforms = all.iter().map(|one| one.platform_name()).collect::<Vec<_>>().join(", ");
-        let error = Error::new(format!("there is no image for linux/{} in it", architecture()));
-        return Err(if platforms.is_empty() { error } else { error.hint(format!("there is {platforms}")) });
+        let error = Error::new(format_args!("there is no image for linux/{} in it", architecture()));
+        return Err(if platforms.is_empty() { error } else { error.hint(format_args!("there is {platforms}")) });
     };
     if all.iter().any(|one| one.rank() == Some(rank) && one.digest != best.digest) {
         return Err(Error::new("there are several images for this machine's platform in it, without names"));
@@ -222,7 +222,7 @@ impl Document {
     pub(super) fn manifest(self) -> Result<Manifest> {
         if !self.media_type.is_empty() && !MANIFESTS.contains(&self.media_type.as_str()) {
             let media_type = super::fault::shown(self.media_type.as_bytes());
-            return Err(Error::new(format!("the image's manifest has the media type {media_type}")));
+            return Err(Error::new(format_args!("the image's manifest has the media type {media_type}")));
         }
         let Some(config) = self.config else { return Err(Error::new("the image's manifest has no configuration")) };
         config.is_one_of("configuration", &CONFIGS)?;

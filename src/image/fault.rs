@@ -54,8 +54,8 @@ impl Fault {
     /// The whole sentence: `place` is the layer, and the entry in it if there is one.
     pub(crate) fn at(self, place: &str) -> Error {
         match *self.0 {
-            What::Image(sentence) => Error::new(format!("{place}: {sentence}")),
-            What::Kernel(act, errno) => Error::os(format!("{place}: {act}"), errno).hint(way_out(errno)),
+            What::Image(sentence) => Error::new(format_args!("{place}: {sentence}")),
+            What::Kernel(act, errno) => Error::os(format_args!("{place}: {act}"), errno).hint(way_out(errno)),
         }
     }
 }

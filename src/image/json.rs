@@ -12,7 +12,7 @@ pub(super) const MOST: u64 = 4 << 20;
 
 pub(super) fn parse(what: &str, text: &[u8]) -> Result<Value> {
     let text = std::str::from_utf8(text).ok().and_then(|text| json::from_str(text).ok());
-    text.ok_or_else(|| Error::new(format!("{what} is not JSON")))
+    text.ok_or_else(|| Error::new(format_args!("{what} is not JSON")))
 }
 
 /// The value of a key in an object; None also for null.
@@ -78,5 +78,5 @@ pub(super) fn map(value: &Value, key: &str) -> Result<BTreeMap<String, String>> 
 }
 
 fn wrong(key: &str, what: &str) -> Error {
-    Error::new(format!("{} is not {what}", super::fault::shown(key.as_bytes())))
+    Error::new(format_args!("{} is not {what}", super::fault::shown(key.as_bytes())))
 }

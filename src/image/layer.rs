@@ -76,7 +76,7 @@ pub(super) fn unpack(
         let (found, length) = compressed.finish();
         same("blob", found, digest)?;
         if length != told {
-            return Err(Error::new(format!("{place}: its blob has {length} bytes, and the image says {told}")));
+            return Err(Error::new(format_args!("{place}: its blob has {length} bytes, and the image says {told}")));
         }
     }
     same(if plain { "archive" } else { "unpacked archive" }, diff_id, expected.diff_id)?;

@@ -88,7 +88,7 @@ impl Source {
 
     fn saved(&self, name: Option<String>, saved: &Saved) -> Result<Contents> {
         let Some(text) = self.document(saved.config.as_bytes())? else {
-            return Err(Error::new(format!(
+            return Err(Error::new(format_args!(
                 "its configuration {} is missing",
                 super::fault::shown(saved.config.as_bytes())
             )));
@@ -97,7 +97,7 @@ impl Source {
         let stem = saved.config.rsplit('/').next().unwrap_or_default();
         let told = Digest::of_hex(stem.strip_suffix(".json").unwrap_or(stem));
         if told.is_some_and(|told| told != id) {
-            return Err(Error::new(format!("its configuration {stem} has the digest {id}"))
+            return Err(Error::new(format_args!("its configuration {stem} has the digest {id}"))
                 .hint("the image is damaged or was changed"));
         }
         let (config, diff_ids) = config::parse(&text)?;
@@ -131,12 +131,15 @@ impl Source {
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let digest = descriptor.digest()?;
         let Some(text) = self.document(&blob_name(digest))? else {
-            return Err(Error::new(format!("its document {digest} is missing")));
+            return Err(Error::new(format_args!("its document {digest} is missing")));
         };
         let found = Digest::of(&text);
         if found != digest || text.len() as u64 != descriptor.size {
-            return Err(Error::new(format!("its document {digest} has the digest {found} and {} bytes", text.len()))
-                .hint("the image is damaged or was changed"));
+            return Err(Error::new(format_args!(
+                "its document {digest} has the digest {found} and {} bytes",
+                text.len()
+            ))
+            .hint("the image is damaged or was changed"));
         }
         Ok(text)
     }
@@ -164,7 +167,7 @@ fn same_number(diff_ids: usize, layers: usize) -> Result<()> {
     if diff_ids == layers {
         return Ok(());
     }
-    Err(Error::new(format!("its configuration has {diff_ids} layers, and its manifest {layers}")))
+    Err(Error::new(format_args!("its configuration has {diff_ids} layers, and its manifest {layers}")))
 }
 
 fn blob_name(digest: Digest) -> Vec<u8> {
@@ -172,7 +175,7 @@ fn blob_name(digest: Digest) -> Vec<u8> {
 }
 
 fn cannot_open(name: &[u8], errno: Errno) -> Error {
-    Error::os(format!("open {} of the image", super::fault::shown(name)), errno)
+    Error::os(format_args!("open {} of the image", super::fault::shown(name)), errno)
 }
 
 /// Opens a regular file for reading, and nothing that would block or act on being opened. Links of a layout on the host are
@@ -199,7 +202,7 @@ pub(super) fn too_large(size: u64, name: &[u8]) -> Result<()> {
     if size <= json::MOST {
         return Ok(());
     }
-    Err(Error::new(format!("its document {} is larger than 4 MiB", super::fault::shown(name))))
+    Err(Error::new(format_args!("its document {} is larger than 4 MiB", super::fault::shown(name))))
 }
 
 /// The path that exists, and the tag behind it. None: no path of these words exists.

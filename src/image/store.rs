@@ -23,6 +23,7 @@ use super::config::Config;
 use super::digest::Digest;
 use super::json;
 use crate::error::{Error, Result};
+use crate::linux::text::shown;
 use crate::linux::{file, tree};
 
 mod remove;
@@ -93,7 +94,7 @@ impl Store {
         let path = place(dir)?;
         match rustix::fs::stat(&path) {
             Err(Errno::NOENT) if dir.is_none() => Ok(None),
-            Err(errno) => Err(Error::os(format!("open the image store {}", path.display()), errno)
+            Err(errno) => Err(Error::os(format_args!("open the image store {}", path.display()), errno)
                 .hint("nsctl image import makes it")),
             Ok(_) => Self::open(dir).map(Some),
         }
@@ -103,13 +104,13 @@ impl Store {
     pub(crate) fn open(dir: Option<&OsStr>) -> Result<Self> {
         let path = place(dir)?;
         let wrong = |errno| {
-            Error::os(format!("open the image store {}", path.display()), errno)
+            Error::os(format_args!("open the image store {}", path.display()), errno)
                 .hint("--store DIR, or NSCTL_STORE, takes another directory, which must be writable and on a file system with device nodes and extended attributes")
         };
         let dir = make_path(&path).map_err(wrong)?;
         let stat = rustix::fs::fstat(&dir).map_err(wrong)?;
         if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
-            return Err(Error::new(format!(
+            return Err(Error::new(format_args!(
                 "the image store {} belongs to somebody else, or others may write there",
                 path.display()
             ))
@@ -166,7 +167,7 @@ impl Store {
         let mut found = all.iter().filter(|record| !prefix.is_empty() && record.id.starts_with(prefix));
         match (found.next(), found.next()) {
             (Some(one), None) => Ok(one.clone()),
-            (Some(_), Some(_)) => Err(Error::new(format!("several images begin with {}", words.display()))),
+            (Some(_), Some(_)) => Err(Error::new(format_args!("several images begin with {}", words.display()))),
             _ => Err(super::none_of_that_name(words)),
         }
     }
@@ -247,7 +248,7 @@ impl Store {
     }
 
     pub(super) fn error(&self, act: &str, errno: Errno) -> Error {
-        let error = Error::os(format!("{act} the image store {}", self.path.to_string_lossy()), errno);
+        let error = Error::os(format_args!("{act} the image store {}", shown(&self.path)), errno);
         match errno {
             Errno::ROFS => error.hint("it is read-only; --store DIR, or NSCTL_STORE, takes another"),
             Errno::NOSPC | Errno::DQUOT => {

@@ -1,9 +1,16 @@
 //! Text of a fixed capacity, for what is put together after a clone, where nothing is allocated.
 
-use std::ffi::CStr;
+use std::ffi::os_str::Display;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::io::Errno;
+
+/// What the kernel is given as a part of a sentence; bytes that are not UTF-8 become U+FFFD.
+pub(crate) fn shown(text: &CStr) -> Display<'_> {
+    OsStr::from_bytes(text.to_bytes()).display()
+}
 
 /// Up to `N` - 1 bytes, always followed by a NUL.
 pub(crate) struct Text<const N: usize> {

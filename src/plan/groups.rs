@@ -6,6 +6,7 @@ use super::{Group, Host, Op};
 use crate::error::{Error, Result};
 use crate::linux::cgroup::{Hierarchy, PARENT, Setting, Version, controller_needs, with as find};
 use crate::linux::devices::{DEFAULTS, Rule};
+use crate::linux::text::shown;
 use crate::spec::Spec;
 
 mod settings;
@@ -184,7 +185,7 @@ fn make(
     Group {
         version: hierarchy.version,
         mount: hierarchy.mount.clone(),
-        dir: CString::new(format!("{}/{id}", parent.to_string_lossy())).unwrap_or_default(),
+        dir: CString::new(format!("{}/{id}", shown(parent))).unwrap_or_default(),
         above,
         controllers: CString::new(text).unwrap_or_default(),
         names,
@@ -193,13 +194,16 @@ fn make(
 
 fn missing(setting: &Setting, controller: &str) -> Error {
     let option = setting.option;
-    Error::new(format!("{option}: no mounted cgroup hierarchy has the {controller} controller"))
-        .hint(format!("the kernel needs {}; nsctl check shows what is there", controller_needs(controller)))
+    Error::new(format_args!("{option}: no mounted cgroup hierarchy has the {controller} controller"))
+        .hint(format_args!("the kernel needs {}; nsctl check shows what is there", controller_needs(controller)))
 }
 
 fn only_v2(setting: &Setting, controller: &str) -> Error {
-    Error::new(format!("{}: cgroup v1 has no such limit, and has the {controller} controller here", setting.option))
-        .hint(format!("cgroup_no_v1={controller} at boot leaves it to v2"))
+    Error::new(format_args!(
+        "{}: cgroup v1 has no such limit, and has the {controller} controller here",
+        setting.option
+    ))
+    .hint(format_args!("cgroup_no_v1={controller} at boot leaves it to v2"))
 }
 
 fn no_devices() -> Error {

@@ -288,15 +288,18 @@ impl Steps<'_> {
                     if api.fds {
                         self.kept.push(Op::CloneSource { source, recursive: *recursive });
                     } else if spread.propagation != libc::MS_PRIVATE as u32 {
-                        return Err(Error::new(format!(
+                        return Err(Error::new(format_args!(
                             "{}: this kernel cannot take a mount's propagation along",
                             mount.option
                         ))
                         .hint("it takes open_tree(2), Linux 5.2; leave shared and slave out"));
                     }
                     if idmap.is_some() && !(api.fds && api.setattr) {
-                        return Err(Error::new(format!("{}: this kernel cannot map a mount's owners", mount.option))
-                            .hint("idmap takes open_tree(2) and mount_setattr(2), Linux 5.12"));
+                        return Err(Error::new(format_args!(
+                            "{}: this kernel cannot map a mount's owners",
+                            mount.option
+                        ))
+                        .hint("idmap takes open_tree(2) and mount_setattr(2), Linux 5.12"));
                     }
                     let map = idmap.clone().map(|map| self.map(map));
                     Mount::Bind { source, cloned: api.fds, recursive: *recursive, map, change, spread, at }

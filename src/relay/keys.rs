@@ -44,8 +44,8 @@ impl Keys {
         let keys: Option<Vec<u8>> = text.split(',').map(key).collect();
         match keys {
             Some(keys) if keys.len() <= MOST => Ok(Self::of(&keys)),
-            Some(_) => Err(Error::new(format!("--detach-keys: {MOST} keys at most"))),
-            None => Err(Error::new(format!("--detach-keys {text}: there are no such keys"))
+            Some(_) => Err(Error::new(format_args!("--detach-keys: {MOST} keys at most"))),
+            None => Err(Error::new(format_args!("--detach-keys {text}: there are no such keys"))
                 .hint("keys with commas between, such as ctrl-p,ctrl-q or a,b; ctrl- goes with a to z, @, [, \\, ], ^ and _")),
         }
     }

@@ -25,7 +25,7 @@ impl Cgroup {
             None => false,
             Some("none") => true,
             Some(other) => {
-                return Err(Error::new(format!("--cgroup {other} is unknown"))
+                return Err(Error::new(format_args!("--cgroup {other} is unknown"))
                     .hint("it is none; where the groups are made says --cgroup-parent"));
             }
         };
@@ -38,7 +38,7 @@ impl Cgroup {
             (parent.is_some(), "--cgroup-parent"),
         ] {
             if none && asked {
-                return Err(Error::new(format!("--cgroup none and {what} contradict each other")));
+                return Err(Error::new(format_args!("--cgroup none and {what} contradict each other")));
             }
         }
         Ok(Self { none, parent, delegate: typed.delegate, rules })
@@ -56,14 +56,14 @@ fn parent(typed: &str) -> Result<CString> {
     let name = |name: &str| !matches!(name, "" | "." | "..") && !name.starts_with("cgroup.") && name.len() < 256;
     match CString::new(path) {
         Ok(path) if path.count_bytes() < 2048 && path.to_string_lossy().split('/').all(name) => Ok(path),
-        _ => Err(Error::new(format!("--cgroup-parent {typed} is no path of a cgroup"))
+        _ => Err(Error::new(format_args!("--cgroup-parent {typed} is no path of a cgroup"))
             .hint("such as machine/web, below the root of the hierarchy")),
     }
 }
 
 fn rule(typed: &str) -> Result<Rule> {
     Rule::parse(typed).ok_or_else(|| {
-        Error::new(format!("--device-cgroup-rule {typed} is no rule"))
+        Error::new(format_args!("--device-cgroup-rule {typed} is no rule"))
             .hint("such as 'c 10:229 rwm', 'b *:* m' or 'a *:* rwm'")
     })
 }
@@ -73,7 +73,7 @@ pub(super) fn oom_score_adj(typed: Option<&str>) -> Result<Option<i32>> {
     let Some(typed) = typed else { return Ok(None) };
     match typed.parse() {
         Ok(value) if (-1000..=1000).contains(&value) => Ok(Some(value)),
-        _ => Err(Error::new(format!("--oom-score-adj {typed} is not a number from -1000 to 1000"))),
+        _ => Err(Error::new(format_args!("--oom-score-adj {typed} is not a number from -1000 to 1000"))),
     }
 }
 

@@ -5,6 +5,7 @@ use std::ffi::{CString, OsString};
 use super::{Principal, User, c_string, process};
 use crate::cli;
 use crate::error::{Error, Result};
+use crate::linux::text::shown;
 use crate::state::Record;
 
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Exec {
                 .transpose()?,
         };
         if let Some(dir) = workdir.as_ref().filter(|dir| !dir.to_bytes().starts_with(b"/")) {
-            return Err(Error::new(format!("--workdir {} is not absolute", dir.to_string_lossy()))
+            return Err(Error::new(format_args!("--workdir {} is not absolute", shown(dir)))
                 .hint("in a container it begins with /"));
         }
         Ok(Self {

@@ -46,7 +46,7 @@ impl Keep {
                 ("--health-cmd", run.health.command.is_some()),
             ];
             return match misplaced.into_iter().find(|(_, given)| *given) {
-                Some((option, _)) => Err(Error::new(format!("{option} is for a container that lives on"))
+                Some((option, _)) => Err(Error::new(format_args!("{option} is for a container that lives on"))
                     .hint("add --detach: in the foreground, the container ends with nsctl")),
                 None => Ok(None),
             };
@@ -94,7 +94,7 @@ impl Restart {
 
 fn restart(typed: &str) -> Result<Restart> {
     let wrong = || {
-        Error::new(format!("--restart {typed} is unknown"))
+        Error::new(format_args!("--restart {typed} is unknown"))
             .hint("it is no, on-failure, on-failure:TIMES, always or unless-stopped")
     };
     match typed.split_once(':') {
@@ -118,9 +118,9 @@ fn log(run: &cli::Run) -> Result<Option<u64>> {
         (Some("file") | None, size) => match size.unwrap_or(LOG_SIZE) {
             // A line and its head must fit.
             4096.. => Ok(size.or(Some(LOG_SIZE))),
-            size => Err(Error::new(format!("--log-size {size} is too small")).hint("4k is the least")),
+            size => Err(Error::new(format_args!("--log-size {size} is too small")).hint("4k is the least")),
         },
-        (Some(other), _) => Err(Error::new(format!("--log {other} is unknown")).hint("it is file or none")),
+        (Some(other), _) => Err(Error::new(format_args!("--log {other} is unknown")).hint("it is file or none")),
     }
 }
 

@@ -75,7 +75,7 @@ impl Limits {
             [("--memory-reservation", limits.memory_reservation), ("--memory-high", limits.memory_high)]
         {
             if least.zip(limits.memory).is_some_and(|(least, most)| least > most && least != UNLIMITED) {
-                return Err(Error::new(format!("{option} is more than --memory")));
+                return Err(Error::new(format_args!("{option} is more than --memory")));
             }
         }
         if limits.memory_swap.zip(limits.memory).is_some_and(|(both, memory)| both < memory) {
@@ -114,7 +114,7 @@ impl Limits {
             "--oom-group" => match typed {
                 "true" | "1" => self.oom_group = Some(true),
                 "false" | "0" => self.oom_group = Some(false),
-                _ => return Err(Error::new(format!("--oom-group {typed} is neither true nor false"))),
+                _ => return Err(Error::new(format_args!("--oom-group {typed} is neither true nor false"))),
             },
             "--cpus" => {
                 self.cpu_quota = Some(cpus(typed)?);
@@ -143,7 +143,7 @@ impl Limits {
 
 /// Bytes, with an optional unit of 1024: b, k, m, g or t in either case (docker's rule).
 pub(crate) fn size(option: &str, typed: &str) -> Result<u64> {
-    let wrong = || Error::new(format!("{option} {typed} is not a size")).hint("such as 64m, 1g or 67108864");
+    let wrong = || Error::new(format_args!("{option} {typed} is not a size")).hint("such as 64m, 1g or 67108864");
     let lower = typed.to_ascii_lowercase();
     let lower = lower.strip_suffix('b').unwrap_or(&lower);
     let (digits, shift) = match lower.as_bytes().last() {
@@ -166,14 +166,14 @@ fn number(option: &str, typed: &str, least: u64, most: u64) -> Result<u64> {
     let digits = !typed.is_empty() && typed.bytes().all(|byte| byte.is_ascii_digit());
     match typed.parse() {
         Ok(value) if digits && (least..=most).contains(&value) => Ok(value),
-        _ => Err(Error::new(format!("{option} {typed} is not a number from {least} to {most}"))),
+        _ => Err(Error::new(format_args!("{option} {typed} is not a number from {least} to {most}"))),
     }
 }
 
 /// A number of processors with up to three decimals → microseconds per period. The kernel's least quota is 1 ms.
 fn cpus(typed: &str) -> Result<u64> {
     let wrong =
-        || Error::new(format!("--cpus {typed} is not a number of processors")).hint("0.01 or more, such as 0.5");
+        || Error::new(format_args!("--cpus {typed} is not a number of processors")).hint("0.01 or more, such as 0.5");
     let (whole, fraction) = typed.split_once('.').unwrap_or((typed, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole)
@@ -196,10 +196,8 @@ fn pids(typed: &str) -> Result<u64> {
     match typed.parse::<i64>() {
         Ok(-1) => Ok(UNLIMITED),
         Ok(limit) if limit > 0 => Ok(limit as u64),
-        _ => {
-            Err(Error::new(format!("--pids-limit {typed} is not a number of tasks"))
-                .hint("1 or more, or -1 for none"))
-        }
+        _ => Err(Error::new(format_args!("--pids-limit {typed} is not a number of tasks"))
+            .hint("1 or more, or -1 for none")),
     }
 }
 
@@ -211,15 +209,16 @@ fn list(option: &str, what: &str, typed: &str) -> Result<String> {
     if typed.split(',').all(item) && !typed.contains('+') {
         return Ok(typed.into());
     }
-    Err(Error::new(format!("{option} {typed} is not a list of {what}")).hint("such as 0-2,7"))
+    Err(Error::new(format_args!("{option} {typed} is not a list of {what}")).hint("such as 0-2,7"))
 }
 
 /// DEVICE:RATE. What a device is called is looked at later.
 fn throttle(option: &'static str, typed: &str) -> Result<Throttle> {
     let (device, rate) = typed.rsplit_once(':').filter(|(device, _)| device.starts_with('/')).ok_or_else(|| {
-        Error::new(format!("{option} {typed} is not DEVICE:RATE")).hint("such as /dev/sda:1m, and so much a second")
+        Error::new(format_args!("{option} {typed} is not DEVICE:RATE"))
+            .hint("such as /dev/sda:1m, and so much a second")
     })?;
-    let device = CString::new(device).map_err(|_| Error::new(format!("{option} has a NUL byte in it")))?;
+    let device = CString::new(device).map_err(|_| Error::new(format_args!("{option} has a NUL byte in it")))?;
     let rate = if option.ends_with("bps") { size(option, rate)? } else { number(option, rate, 1, i64::MAX as u64)? };
     Ok(Throttle { option, device, rate })
 }
@@ -228,7 +227,8 @@ fn throttle(option: &'static str, typed: &str) -> Result<Throttle> {
 fn hugetlb(typed: &str) -> Result<(String, u64)> {
     let option = "--hugetlb-limit";
     let (page, limit) = typed.split_once(':').ok_or_else(|| {
-        Error::new(format!("{option} {typed} is not SIZE:LIMIT")).hint("the size of a page and bytes, such as 2m:64m")
+        Error::new(format_args!("{option} {typed} is not SIZE:LIMIT"))
+            .hint("the size of a page and bytes, such as 2m:64m")
     })?;
     let bytes = size(option, page)?;
     let (shift, unit) = match bytes {
@@ -237,7 +237,7 @@ fn hugetlb(typed: &str) -> Result<(String, u64)> {
         _ => (10, "KB"),
     };
     if !bytes.is_power_of_two() || bytes < 1 << 12 {
-        return Err(Error::new(format!("{option} {typed}: no page has that size")).hint("such as 2m or 1g"));
+        return Err(Error::new(format_args!("{option} {typed}: no page has that size")).hint("such as 2m or 1g"));
     }
     Ok((format!("{}{unit}", bytes >> shift), if limit == "0" { 0 } else { size(option, limit)? }))
 }

@@ -49,7 +49,7 @@ pub(crate) struct Device {
 /// `SRC:DST[:OPTION,…]`
 pub(super) fn volume(typed: &OsStr) -> Result<Mount> {
     let shown = typed.display();
-    let wrong = |why: &str, hint: &str| Error::new(format!("--volume {shown}: {why}")).hint(hint);
+    let wrong = |why: &str, hint: &str| Error::new(format_args!("--volume {shown}: {why}")).hint(hint);
     let form = "it is SRC:DST or SRC:DST:OPTIONS, with absolute paths";
     let parts: Vec<&[u8]> = typed.as_bytes().split(|byte| *byte == b':').collect();
     let (source, target, options) = match parts[..] {
@@ -104,7 +104,7 @@ pub(super) fn tmpfs(typed: &OsStr) -> Result<Mount> {
         None => (bytes, &b""[..]),
     };
     let wrong = |option: &str| {
-        Error::new(format!("--tmpfs {}: there is no option {option}", typed.display()))
+        Error::new(format_args!("--tmpfs {}: there is no option {option}", typed.display()))
             .hint("there are size=, mode=, uid=, gid=, nr_inodes=, nr_blocks=, huge= and the flags ro, nosuid, nodev, noexec, noatime")
     };
     let mut change = quiet();
@@ -130,7 +130,7 @@ fn quiet() -> Change {
 /// `type=…,src=…,dst=…,…`
 pub(super) fn mount(typed: &OsStr) -> Result<Mount> {
     let shown = typed.display();
-    let wrong = |why: String, hint: &str| Error::new(format!("--mount {shown}: {why}")).hint(hint);
+    let wrong = |why: String, hint: &str| Error::new(format_args!("--mount {shown}: {why}")).hint(hint);
     let text = typed.to_str().ok_or_else(|| wrong("it is not text".into(), "use --volume for such names"))?;
     let mut words = Words::default();
     for item in text.split(',').filter(|item| !item.is_empty()) {
@@ -319,7 +319,8 @@ fn id_map(text: &str) -> Option<IdMap> {
 /// A path inside, cleaned: absolute, no "..", not the root, and not the kernel's own tables.
 fn place(option: &str, path: &[u8]) -> Result<CString> {
     let shown = OsStr::from_bytes(path).display().to_string();
-    let wrong = |why: &str, hint: &str| Error::new(format!("{option}: the destination {shown} {why}")).hint(hint);
+    let wrong =
+        |why: &str, hint: &str| Error::new(format_args!("{option}: the destination {shown} {why}")).hint(hint);
     if !path.starts_with(b"/") {
         return Err(wrong("is not absolute", "it begins with /"));
     }
@@ -346,7 +347,7 @@ fn place(option: &str, path: &[u8]) -> Result<CString> {
 
 /// `/dev/SRC[:/dev/DST[:rwm]]`
 pub(super) fn device(typed: &OsStr) -> Result<Device> {
-    let wrong = |why: &str, hint: &str| Error::new(format!("--device {}: {why}", typed.display())).hint(hint);
+    let wrong = |why: &str, hint: &str| Error::new(format_args!("--device {}: {why}", typed.display())).hint(hint);
     let parts: Vec<&[u8]> = typed.as_bytes().split(|byte| *byte == b':').collect();
     let (source, target, rights) = match parts[..] {
         [source] => (source, source, &b"rwm"[..]),
@@ -370,7 +371,7 @@ pub(super) fn device(typed: &OsStr) -> Result<Device> {
 
 /// What `--sysctl` may set: those that belong to a namespace of the container (kernel/sysctl docs, docker's list).
 pub(super) fn sysctl(typed: &str, private_net: bool, private_ipc: bool) -> Result<(CString, CString)> {
-    let wrong = |why: &str, hint: &str| Error::new(format!("--sysctl {typed}: {why}")).hint(hint);
+    let wrong = |why: &str, hint: &str| Error::new(format_args!("--sysctl {typed}: {why}")).hint(hint);
     let (name, value) = typed.split_once('=').ok_or_else(|| wrong("there is no value", "it is NAME=VALUE"))?;
     let clean = name.split(['.', '/']).all(|part| !part.is_empty() && part != "..");
     if !clean {

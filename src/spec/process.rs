@@ -80,7 +80,7 @@ pub(super) fn environment(set: &[OsString], files: &[OsString], image: &[String]
     for text in image {
         // Without a value it would be the caller's, who did not ask for that.
         if !text.contains('=') {
-            return Err(Error::new(format!("Env of the image: '{text}' has no value")).hint("-e sets it"));
+            return Err(Error::new(format_args!("Env of the image: '{text}' has no value")).hint("-e sets it"));
         }
         changes.push(variable("Env of the image", text.as_bytes())?);
     }
@@ -88,7 +88,7 @@ pub(super) fn environment(set: &[OsString], files: &[OsString], image: &[String]
         let shown = path.display();
         let c_path = c_string("--env-file", path.clone())?;
         let text = file::read(rustix::fs::CWD, &c_path)
-            .map_err(|errno| Error::os(format!("read --env-file {shown}"), errno))?;
+            .map_err(|errno| Error::os(format_args!("read --env-file {shown}"), errno))?;
         for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let line = line.trim_ascii_start();
             if !line.is_empty() && line[0] != b'#' {
@@ -107,7 +107,7 @@ fn variable(at: &str, text: &[u8]) -> Result<Variable> {
     let mut parts = text.splitn(2, |byte| *byte == b'=');
     let name = parts.next().unwrap_or_default();
     if name.is_empty() || text.contains(&0) {
-        return Err(Error::new(format!("{at}: not a variable")).hint("it is NAME=VALUE or NAME"));
+        return Err(Error::new(format_args!("{at}: not a variable")).hint("it is NAME=VALUE or NAME"));
     }
     Ok((OsString::from_vec(name.to_vec()), parts.next().map(|value| OsString::from_vec(value.to_vec()))))
 }
@@ -127,7 +127,7 @@ pub(super) fn user(typed: Option<String>, image: &str) -> Result<Option<User>> {
 
 pub(super) fn groups(typed: &[String]) -> Result<Vec<Principal>> {
     if typed.len() > MOST_GROUPS {
-        return Err(Error::new(format!("--group-add: {MOST_GROUPS} groups at most")));
+        return Err(Error::new(format_args!("--group-add: {MOST_GROUPS} groups at most")));
     }
     typed.iter().map(|text| principal("--group-add", text)).collect()
 }
@@ -138,9 +138,9 @@ pub(crate) const MOST_GROUPS: usize = 256;
 fn principal(option: &str, text: &str) -> Result<Principal> {
     match users::id(text.as_bytes()) {
         Some(Ok(id)) => Ok(Principal::Id(id)),
-        Some(Err(_)) => Err(Error::new(format!("{option} {text} is no id")).hint("ids go from 0 to 4294967294")),
+        Some(Err(_)) => Err(Error::new(format_args!("{option} {text} is no id")).hint("ids go from 0 to 4294967294")),
         None if text.is_empty() || text.len() > 255 || text.contains([':', '\n', '\0', '/']) => {
-            Err(Error::new(format!("{option}: '{text}' is no user or group"))
+            Err(Error::new(format_args!("{option}: '{text}' is no user or group"))
                 .hint("it is UID or NAME, and after a colon GID or GROUP"))
         }
         None => Ok(Principal::Name(c_string(option, text.into())?)),
@@ -153,7 +153,7 @@ pub(super) fn labels(typed: &[String], image: &[(String, String)]) -> Result<Vec
     for text in typed {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
         if name.is_empty() {
-            return Err(Error::new(format!("--label {text} has no name")).hint("it is NAME=VALUE or NAME"));
+            return Err(Error::new(format_args!("--label {text} has no name")).hint("it is NAME=VALUE or NAME"));
         }
         all.retain(|(known, _)| known != name);
         all.push((name.into(), value.into()));
@@ -168,7 +168,8 @@ pub(super) fn stop_signal(run: &cli::Run, image: &str) -> Result<Option<i32>> {
         None if image.is_empty() => return Ok(None),
         None => ("StopSignal of the image", image),
     };
-    let wrong = || Error::new(format!("{option} {text} is no signal")).hint("such as TERM, SIGQUIT, RTMIN+3 or 15");
+    let wrong =
+        || Error::new(format_args!("{option} {text} is no signal")).hint("such as TERM, SIGQUIT, RTMIN+3 or 15");
     signal(text).map(Some).ok_or_else(wrong)
 }
 

@@ -89,7 +89,7 @@ fn upper(dir: &OsStr) -> Result<CString> {
     }
     match bytes.rsplit(|byte| *byte == b'/').next() {
         Some(b"." | b"..") | Some(b"") if !dir.is_empty() => {
-            Err(Error::new(format!("--overlay-upper {} does not end in a name", dir.display()))
+            Err(Error::new(format_args!("--overlay-upper {} does not end in a name", dir.display()))
                 .hint("the directory DIR.work lies beside DIR"))
         }
         _ => c_string("--overlay-upper", OsString::from_vec(bytes.to_vec())),
@@ -97,7 +97,7 @@ fn upper(dir: &OsStr) -> Result<CString> {
 }
 
 fn refuse_contradictions(run: &cli::Run) -> Result<()> {
-    let contradict = |a: &str, b: &str| Err(Error::new(format!("{a} and {b} contradict each other")));
+    let contradict = |a: &str, b: &str| Err(Error::new(format_args!("{a} and {b} contradict each other")));
     let overlay = run.overlay || run.overlay_size.is_some() || run.overlay_upper.is_some();
     match (&run.rootfs, &run.image) {
         (Some(_), Some(_)) => return contradict("--rootfs", "--image"),
@@ -107,7 +107,9 @@ fn refuse_contradictions(run: &cli::Run) -> Result<()> {
     if run.image.is_none() {
         for (option, given) in [("--store", run.store.is_some()), ("--max-unpacked", run.max_unpacked.is_some())] {
             if given {
-                return Err(Error::new(format!("{option} is about images, and there is none")).hint("--image FILE"));
+                return Err(
+                    Error::new(format_args!("{option} is about images, and there is none")).hint("--image FILE")
+                );
             }
         }
     }
@@ -141,7 +143,7 @@ fn without_root(run: &cli::Run, overlay: bool) -> Result<()> {
         ("--device", !run.device.is_empty()),
     ] {
         if given {
-            return Err(Error::new(format!(
+            return Err(Error::new(format_args!(
                 "{option}: the container has no root of its own, it sees the host's files"
             ))
             .hint("with --rootfs / it sees them through an overlay"));

@@ -6,8 +6,9 @@ const SECOND: u64 = 1_000_000_000;
 
 /// Nanoseconds of a duration as Go writes it: numbers with units, such as 1h30m, 1.5s or 200ms.
 pub(crate) fn duration(option: &str, typed: &str) -> Result<u64> {
-    span(typed)
-        .ok_or_else(|| Error::new(format!("{option} {typed} is not a duration")).hint("such as 30s, 1m30s or 500ms"))
+    span(typed).ok_or_else(|| {
+        Error::new(format_args!("{option} {typed} is not a duration")).hint("such as 30s, 1m30s or 500ms")
+    })
 }
 
 /// A point in time: seconds since the epoch with an optional fraction, RFC 3339, or how long ago. `now` and the result are seconds
@@ -22,7 +23,7 @@ pub(crate) fn moment(option: &str, typed: &str, now: (u64, u32)) -> Result<(u64,
         Some((then / SECOND, (then % SECOND) as u32))
     };
     since_epoch().or_else(ago).or_else(|| date(typed)).ok_or_else(|| {
-        Error::new(format!("{option} {typed} is not a time"))
+        Error::new(format_args!("{option} {typed} is not a time"))
             .hint("such as 10m (ago), 2026-01-31T12:00:00Z or 1767225600")
     })
 }

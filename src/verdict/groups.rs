@@ -4,6 +4,7 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::linux::cgroup::{Version, controller_needs};
+use crate::linux::text::shown;
 use crate::plan::{Op, Plan};
 
 pub(super) fn is_about(op: &Op) -> bool {
@@ -22,15 +23,15 @@ pub(super) fn is_about(op: &Op) -> bool {
 }
 
 pub(super) fn sentence(plan: &Plan, op: &Op, errno: Errno) -> Error {
-    let mount = |index: &usize| plan.groups[*index].mount.to_string_lossy();
-    let dir = |index: &usize| format!("{}/{}", mount(index), plan.groups[*index].dir.to_string_lossy());
+    let mount = |index: &usize| shown(&plan.groups[*index].mount);
+    let dir = |index: &usize| format!("{}/{}", mount(index), shown(&plan.groups[*index].dir));
     let doing = match op {
         Op::MakeParent { group, level } => {
-            format!("make the cgroup {}/{}", mount(group), plan.groups[*group].above[*level].to_string_lossy())
+            format!("make the cgroup {}/{}", mount(group), shown(&plan.groups[*group].above[*level]))
         }
         Op::Enable { group, .. } => format!(
             "enable the cgroup controllers {} below {}",
-            plan.groups[*group].controllers.to_string_lossy(),
+            shown(&plan.groups[*group].controllers),
             mount(group)
         ),
         Op::Limit { group, setting } => {

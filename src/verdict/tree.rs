@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::linux::text::shown;
 use crate::linux::upper::{self, Trouble};
 use crate::plan::{Mount, Op, Place};
 use crate::spec::{Principal, User};
@@ -39,14 +40,14 @@ pub(super) fn sentence(op: &Op, errno: Errno) -> Error {
         Op::MakeUpper { upper, work } => return unfit_upper(&upper.to_string_lossy(), work, errno),
         Op::BeUser { user, groups } => return no_such_user(user.as_ref(), groups, errno),
         Op::MakeIdMap(_) => "make the map of ids".to_string(),
-        Op::OpenSource { path } => format!("open {}", path.to_string_lossy()),
+        Op::OpenSource { path } => format!("open {}", shown(path)),
         Op::CloneSource { .. } => "clone a mount with its propagation".into(),
         Op::TopOfMounts => "go to the root of the mount namespace".into(),
         Op::ProcOfHost => "mount proc on the host's /proc".into(),
         Op::NewParent => "put a mount beneath the container's root".into(),
         Op::Stage(_) => "mount a tmpfs to work on".into(),
         Op::HostTree { .. } => "open the host's root directory".into(),
-        Op::MountImage { fs, .. } => format!("mount the {} image", fs.to_string_lossy()),
+        Op::MountImage { fs, .. } => format!("mount the {} image", shown(fs)),
         Op::BindRoot { .. } => "mount the root directory".into(),
         Op::OverlayRoot { .. } => "mount the overlay that is the root".into(),
         Op::Mount(mount) => return mounting(mount, errno),
@@ -89,16 +90,16 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
 /// Where, of which kind, and the way out.
 fn mounting(mount: &Mount, errno: Errno) -> Error {
     let (doing, at) = match mount {
-        Mount::Fs { fs, at, .. } => (format!("mount {} on {}", fs.name.to_string_lossy(), at.shown()), Some(at)),
+        Mount::Fs { fs, at, .. } => (format!("mount {} on {}", shown(&fs.name), at.shown()), Some(at)),
         Mount::Bind { at, .. } => (format!("mount on {}", at.shown()), Some(at)),
         Mount::Overlay { at, .. } => (format!("mount an overlay on {}", at.shown()), Some(at)),
         Mount::Mask(at) => (format!("hide {}", at.shown()), Some(at)),
         Mount::ReadOnly(at) => (format!("make {} read-only", at.shown()), Some(at)),
-        Mount::Node { name, .. } => (format!("make the device /dev/{}", name.to_string_lossy()), None),
-        Mount::Link { name, .. } => (format!("make the link /dev/{}", name.to_string_lossy()), None),
+        Mount::Node { name, .. } => (format!("make the device /dev/{}", shown(name)), None),
+        Mount::Link { name, .. } => (format!("make the link /dev/{}", shown(name)), None),
         Mount::Text { at, .. } => (format!("provide {}", at.shown()), Some(at)),
         Mount::Sysctl { path, value } => {
-            let (path, value) = (path.to_string_lossy(), value.to_string_lossy());
+            let (path, value) = (shown(path), shown(value));
             (format!("set /proc/{path} to {value}"), None)
         }
         Mount::ReadOnlyRoot => ("make the root read-only".into(), None),
@@ -146,13 +147,13 @@ fn mount_hint(mount: &Mount, at: Option<&Place>, errno: Errno) -> &'static str {
 
 fn unfit_upper(shown: &str, work: &std::ffi::CStr, errno: Errno) -> Error {
     match upper::trouble(work, errno) {
-        Some(Trouble::Unfit(name, lacks)) => Error::new(format!(
+        Some(Trouble::Unfit(name, lacks)) => Error::new(format_args!(
             "--overlay-upper {shown} is on {name}, which cannot keep an overlay's changes: {lacks}"
         ))
         .hint("choose a directory on ext4, xfs, btrfs or tmpfs; without the option changes are kept in memory"),
-        Some(Trouble::InUse) => Error::new(format!("--overlay-upper {shown} is in use by a running container"))
+        Some(Trouble::InUse) => Error::new(format_args!("--overlay-upper {shown} is in use by a running container"))
             .hint("each needs a directory of its own"),
-        None => Error::os(format!("prepare --overlay-upper {shown}"), errno).hint(match errno {
+        None => Error::os(format_args!("prepare --overlay-upper {shown}"), errno).hint(match errno {
             Errno::NOENT => "the directory above it must be there",
             Errno::LOOP | Errno::NOTDIR => "it, or the .work beside it, is no directory, or a link to one",
             Errno::ROFS => "its file system is read-only",
@@ -170,13 +171,13 @@ fn no_such_user(user: Option<&User>, groups: &[Principal], errno: Errno) -> Erro
     let named = |principal: &&Principal| matches!(principal, Principal::Name(_));
     match (errno, user) {
         (Errno::SRCH, Some(user)) => {
-            Error::new(format!("there is no user {} in the container's /etc/passwd", name(&user.user)))
+            Error::new(format_args!("there is no user {} in the container's /etc/passwd", name(&user.user)))
                 .hint("a number needs no entry")
         }
         (Errno::NXIO, _) => {
             let asked = user.and_then(|user| user.group.as_ref()).into_iter().chain(groups).filter(named);
             let names: Vec<String> = asked.map(name).collect();
-            Error::new(format!("there is no group {} in the container's /etc/group", names.join(" or ")))
+            Error::new(format_args!("there is no group {} in the container's /etc/group", names.join(" or ")))
                 .hint("a number needs no entry")
         }
         (Errno::PERM, _) => Error::os("change user and groups", errno).hint("that takes CAP_SETUID and CAP_SETGID"),

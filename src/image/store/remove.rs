@@ -27,8 +27,11 @@ impl Store {
                     return Ok(record);
                 }
                 if !others.is_empty() && !force {
-                    return Err(Error::new(format!("image {text} has several names: {}", record.names.join(", ")))
-                        .hint("remove them one by one, or all with -f"));
+                    return Err(Error::new(format_args!(
+                        "image {text} has several names: {}",
+                        record.names.join(", ")
+                    ))
+                    .hint("remove them one by one, or all with -f"));
                 }
             }
             self.take_away(&record, &work)?;
@@ -56,7 +59,7 @@ impl Store {
             Ok(()) => Ok(dir),
             Err(Errno::WOULDBLOCK) => {
                 let shown = record.names.first().map_or(record.id.get(..12).unwrap_or(&record.id), String::as_str);
-                Err(Error::new(format!("image {shown} is in use by a running container")).hint("see nsctl ps"))
+                Err(Error::new(format_args!("image {shown} is in use by a running container")).hint("see nsctl ps"))
             }
             Err(errno) => Err(self.error("lock an image of", errno)),
         }
