@@ -234,6 +234,13 @@ impl Child<'_> {
             | Op::KeepFiles { .. }
             | Op::OpenGroup { .. }
             | Op::OpenNothing
+            | Op::TakeAddress(_)
+            | Op::NewNetwork
+            | Op::Ask { .. }
+            | Op::UndoNetwork { .. }
+            | Op::Member
+            | Op::BackHome
+            | Op::LeaveNetwork
             | Op::JoinPidOfContainer { .. }
             | Op::GiveTime
             | Op::Record

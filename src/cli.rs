@@ -15,6 +15,7 @@ mod image;
 mod limits;
 mod listing;
 mod manage;
+mod net;
 mod run;
 mod watch;
 pub(crate) use copy::Copy;
@@ -27,6 +28,7 @@ pub(crate) use image::Image;
 pub(crate) use limits::{Cgroup, Limits};
 pub(crate) use listing::Listing;
 pub(crate) use manage::{Prune, Rename};
+pub(crate) use net::Net;
 pub(crate) use update::Update;
 pub(crate) use verbs::{Exec, Verb, no_container};
 pub(crate) use watch::{Stats, Top};
@@ -65,7 +67,7 @@ pub(crate) struct Run {
     pub(crate) pid: Option<String>,
     pub(crate) ipc: Option<String>,
     pub(crate) cgroupns: Option<String>,
-    pub(crate) net: Option<String>,
+    pub(crate) net: Net,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
     pub(crate) init: bool,

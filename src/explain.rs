@@ -12,13 +12,17 @@ use crate::plan::{MOMENT, Op, Plan, SUPERVISOR_ENDED, Who};
 mod groups;
 mod identity;
 mod keep;
+mod net;
 mod terminal;
 mod tree;
 
 /// The whole plan, one numbered line per step.
 #[inline(never)]
 pub(crate) fn explain(plan: &Plan) -> String {
-    (0..plan.steps.len()).map(|index| line(plan, index) + "\n").collect()
+    let done = |index: &usize| {
+        matches!(plan.steps[*index].op, Op::Ask { done: true, .. } | Op::UndoNetwork { done: true, .. })
+    };
+    (0..plan.steps.len()).filter(|index| !done(index)).map(|index| line(plan, index) + "\n").collect()
 }
 
 /// One step: number, process, system call, reason.
@@ -102,6 +106,13 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::OpenNothing
         | Op::JoinPidOfContainer { .. }
         | Op::JoinContainer { .. } => return keep::text(plan, op),
+        Op::TakeAddress(_)
+        | Op::NewNetwork
+        | Op::Ask { .. }
+        | Op::UndoNetwork { .. }
+        | Op::Member
+        | Op::BackHome
+        | Op::LeaveNetwork => return net::text(op),
         Op::MakeUpper { .. }
         | Op::MakeIdMap(_)
         | Op::OpenSource { .. }

@@ -28,6 +28,7 @@ use crate::linux::join::Target;
 use crate::linux::process::{self, Process, Spawned};
 use crate::linux::tty::Modes;
 use crate::linux::{cgroup, clock, file, idmap, sys, upper};
+use crate::network::Stay;
 use crate::plan::{Group, Op, Plan, Step, Who};
 use crate::reaper::LeftBehind;
 use crate::state::events::{self, Event, Value};
@@ -38,6 +39,7 @@ use crate::verdict;
 mod groups;
 mod keep;
 mod messages;
+mod net;
 pub(crate) use keep::control_address;
 pub(crate) use messages::meaning;
 use messages::say;
@@ -54,11 +56,20 @@ pub(crate) struct Container {
     pub(crate) terminal: Option<OwnedFd>,
     /// What it said while its terminal was waited for.
     said: Option<Error>,
+    net: Option<net::Net>,
+    /// The kernel's own words for why it refused a step.
+    why: String,
 }
 
 /// Takes the supervisor's steps up to the wait. `state` is the open directory that the plan names, `claim` that of a container that
 /// is started again. On an error nothing is left behind.
-pub(crate) fn start(plan: &Plan, verbose: bool, state: Option<State>, claim: Option<Claim>) -> Result<Container> {
+pub(crate) fn start(
+    plan: &Plan,
+    verbose: bool,
+    state: Option<State>,
+    claim: Option<Claim>,
+    stay: Option<Stay>,
+) -> Result<Container> {
     let mut container = Container {
         process: None,
         inherited: Inherited {
@@ -74,12 +85,15 @@ pub(crate) fn start(plan: &Plan, verbose: bool, state: Option<State>, claim: Opt
             link: plan.name.as_deref().map(state::link_name),
             group: plan.groups.first().map(|group| group.dir.clone()).unwrap_or_default(),
             stays: claim.is_some(),
+            network: stay,
             ..LeftBehind::default()
         },
         state,
         claim,
         terminal: None,
         said: None,
+        net: None,
+        why: String::new(),
     };
     container.take_all(plan)?;
     Ok(container)
@@ -100,6 +114,8 @@ pub(crate) fn start_in(plan: &Plan, verbose: bool, target: Target) -> Result<Con
         claim: None,
         terminal: None,
         said: None,
+        net: None,
+        why: String::new(),
     };
     container.take_all(plan)?;
     Ok(container)
@@ -157,7 +173,7 @@ impl Container {
     fn take(&mut self, plan: &Plan, index: usize, op: &Op) -> Result<()> {
         self.announce(plan, index);
         let Err(errno) = self.step(plan, op) else { return Ok(()) };
-        let error = verdict::sentence(plan, index, errno, None);
+        let error = verdict::sentence(plan, index, errno, None).because(&self.why);
         self.give_up(plan);
         Err(error)
     }
@@ -203,6 +219,17 @@ impl Container {
             Op::OpenGroup { group } => {
                 let Group { mount, dir, .. } = &plan.groups[*group];
                 inherited.groups.push(file::open_dir(file::open_dir(CWD, mount)?, dir)?);
+            }
+            Op::TakeAddress(_)
+            | Op::NewNetwork
+            | Op::Ask { .. }
+            | Op::UndoNetwork { .. }
+            | Op::Member
+            | Op::BackHome => {
+                net::step(plan, op, &mut self.net, left.network.as_ref()).map_err(|refusal| {
+                    self.why = refusal.said;
+                    refusal.errno
+                })?;
             }
             Op::OpenNothing => {
                 let flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -347,6 +374,11 @@ impl Container {
     pub(crate) fn clear_up(&self, plan: &Plan) {
         for (index, Step { op, .. }) in plan.steps.iter().enumerate() {
             match op {
+                Op::LeaveNetwork if !false => {
+                    self.announce(plan, index);
+                    let dir = self.claim.as_ref().map(|claim| claim.dir.as_fd());
+                    self.left_behind.network.iter().for_each(|network| network.leave(dir));
+                }
                 Op::RemoveGroup { group } if *group < self.left_behind.roots.len() => {
                     self.announce(plan, index);
                     let dir = &plan.groups[*group].dir;

@@ -363,6 +363,7 @@ impl Monitor<'_> {
     }
 
     fn leave(&mut self, code: u8) -> ! {
+        self.outside.leave_network(self.files.dir.as_fd());
         self.outside.remove_groups();
         self.write_status();
         self.clients.end(code);

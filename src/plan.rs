@@ -9,17 +9,19 @@ use crate::error::Result;
 use crate::linux::cgroup::{Hierarchy, Version};
 use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
+use crate::network::Seat;
 use crate::spec::{Keep, Namespace, Principal, Spec, User};
 use crate::state::Words;
 
 mod environment;
 mod exec;
 mod groups;
+mod net;
 mod op;
 mod tree;
 pub(crate) use environment::DEFAULT_PATH;
 pub(crate) use groups::settings;
-pub(crate) use op::{Group, MOMENT, Op, SUPERVISOR_ENDED, Step, Who};
+pub(crate) use op::{Group, MOMENT, Op, SUPERVISOR_ENDED, Side, Step, Who};
 pub(crate) use tree::{Base, CgroupView, Lower, Lowers, Mount, Place};
 
 /// What the plan has to know of the machine and the caller.
@@ -39,6 +41,8 @@ pub(crate) struct Host {
     pub(crate) words: Option<Words>,
     /// What a root of the container's own stands on.
     pub(crate) lower: Option<Lower>,
+    /// Its place on the network that it shares with others.
+    pub(crate) seat: Option<Seat>,
     pub(crate) ground: Ground,
 }
 
@@ -126,6 +130,8 @@ impl Plan {
                 // A cgroup namespace is rooted where its maker is: with groups of its own, the payload makes it
                 // when it is there.
                 Namespace::Private if kind == k::CLONE_NEWCGROUP && own_groups => {}
+                // The supervisor makes it before the clone.
+                Namespace::Private if kind == k::CLONE_NEWNET => {}
                 Namespace::Private => flags |= u64::from(kind),
                 Namespace::Path(path) => joins.push((path.clone(), kind)),
             }
@@ -174,7 +180,7 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     // A name can be taken: find out before anything is made. And a group must not outlive a supervisor that is killed
     // before the clone: its state directory tells whoever comes next. A plain run has neither, and claims while the container
     // runs, and only if it runs for longer than a moment, since nobody could have asked ps for it.
-    let claim_first = spec.name.is_some() || !groups.is_empty() || spec.keep.is_some();
+    let claim_first = spec.name.is_some() || !groups.is_empty() || spec.keep.is_some() || host.seat.is_some();
     let tree = tree::plan(spec, host, !groups.is_empty())?;
     let mut steps = Vec::with_capacity(48 + tree.tree.len());
     let mut who = Who::Supervisor;
@@ -194,6 +200,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     if relayed {
         add(who, Op::SaveTerminal);
     }
+    let network = net::plan(spec, host);
+    let (own_network, shared_network) = (!network.is_empty(), host.seat.is_some());
+    network.into_iter().for_each(|op| add(who, op));
     let others = limits.iter().any(|op| matches!(op, Op::OpenOtherHierarchies { .. }));
     limits.into_iter().for_each(|op| add(who, op));
     // In our own PID namespace still, where a helper can tell whether its parent lives.
@@ -209,6 +218,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     }
     let born_in = groups.iter().position(|group| group.version == Version::V2);
     add(who, Op::Clone { group: born_in.filter(|_| !spec.init) });
+    if own_network {
+        add(who, Op::BackHome);
+    }
 
     who = Who::Init;
     add(who, Op::CloseSupervisorsEnd);
@@ -308,6 +320,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         who = Who::Init;
     } else {
         add(who, Op::Wait);
+    }
+    if shared_network {
+        add(who, Op::LeaveNetwork);
     }
     (0..groups.len()).for_each(|group| add(who, Op::RemoveGroup { group }));
     if others {

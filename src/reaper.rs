@@ -9,10 +9,11 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::error::SIGNALED;
-use crate::linux::cgroup;
 use crate::linux::process::{self, Ended, Process};
 use crate::linux::sys;
 use crate::linux::tty::Modes;
+use crate::linux::{cgroup, file};
+use crate::network::Stay;
 use crate::plan::SUPERVISOR_ENDED;
 use crate::state::{self, State};
 
@@ -25,6 +26,8 @@ pub(crate) struct LeftBehind {
     pub(crate) link: Option<CString>,
     /// It was there before this start, and is not removed for want of it.
     pub(crate) stays: bool,
+    /// Its place on a network.
+    pub(crate) network: Option<Stay>,
     /// Roots of cgroup hierarchies, and the container's group below them.
     pub(crate) roots: Vec<OwnedFd>,
     pub(crate) group: CString,
@@ -91,6 +94,10 @@ pub(crate) fn from_terminal(taken: sys::Taken) -> bool {
 /// For when the supervisor was killed: removes what the container has outside. The caller is not in the container's
 /// cgroups, and reaches all of it by descriptors.
 pub(crate) fn clear_up(left_behind: &LeftBehind) {
+    if let Some(network) = &left_behind.network {
+        let dir = left_behind.state.as_ref().and_then(|state| file::open_dir(state.fd(), &left_behind.id).ok());
+        network.leave(dir.as_ref().map(AsFd::as_fd));
+    }
     for root in &left_behind.roots {
         let _ = cgroup::remove(root.as_fd(), &left_behind.group);
     }

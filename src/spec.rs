@@ -13,6 +13,7 @@ mod health;
 mod keep;
 mod limits;
 mod mounts;
+mod network;
 mod process;
 mod root;
 mod time;
@@ -22,6 +23,7 @@ pub(crate) use health::Health;
 pub(crate) use keep::{Keep, Restart};
 pub(crate) use limits::{CPU_PERIOD, Limits, Throttle, UNLIMITED, size, weight_of_shares};
 pub(crate) use mounts::{Device, IdMap, Mount, What};
+pub(crate) use network::{Kind, Network};
 pub(crate) use process::{Defaults, MOST_GROUPS, Principal, User, Variable, signal};
 pub(crate) use root::{Changes, From, MAX_UNPACKED, Root};
 pub(crate) use time::moment;
@@ -49,6 +51,7 @@ pub(crate) struct Namespaces {
 #[derive(Debug)]
 pub(crate) struct Spec {
     pub(crate) namespaces: Namespaces,
+    pub(crate) network: Network,
     pub(crate) hostname: Option<CString>,
     pub(crate) domainname: Option<CString>,
     /// nsctl itself is PID 1 and the command its child.
@@ -105,12 +108,13 @@ impl Spec {
 
     /// `root` is what [`Spec::root`] gave, `image` what its image says.
     pub(crate) fn new(run: cli::Run, root: Option<Root>, image: &Defaults) -> Result<Self> {
+        let network = Network::new(&run.net)?;
         let namespaces = Namespaces {
             uts: namespace("--uts", run.uts.clone(), Namespace::Private)?,
             pid: namespace("--pid", run.pid.clone(), Namespace::Private)?,
             ipc: namespace("--ipc", run.ipc.clone(), Namespace::Private)?,
             cgroup: namespace("--cgroupns", run.cgroupns.clone(), Namespace::Private)?,
-            net: namespace("--net", run.net.clone(), Namespace::Host)?,
+            net: network.namespace(),
         };
         let private = |namespace: &Namespace| *namespace == Namespace::Private;
         let hostname = uts_name("--hostname", run.hostname.clone(), &namespaces.uts)?;
@@ -163,6 +167,7 @@ impl Spec {
             listed: true,
             argv: process::words(run.argv, run.entrypoint, image)?,
             namespaces,
+            network,
             root,
         })
     }
@@ -202,7 +207,6 @@ fn namespace(option: &str, typed: Option<String>, default: Namespace) -> Result<
         None => Ok(default),
         Some("host") => Ok(Namespace::Host),
         Some("private") => Ok(Namespace::Private),
-        Some("none") if option == "--net" => Ok(Namespace::Private),
         Some(path) if path.starts_with('/') => Ok(Namespace::Path(c_string(option, path.into())?)),
         Some(other) => Err(Error::new(format!("{option} {other} is no namespace"))
             .hint("it is host, private, or the path of a namespace such as /proc/1/ns/net")),
@@ -262,8 +266,6 @@ mod tests {
 
     #[test]
     fn namespaces_are_host_private_or_a_path() {
-        assert_eq!(namespace("--net", None, Namespace::Host).unwrap(), Namespace::Host);
-        assert_eq!(namespace("--net", Some("none".into()), Namespace::Host).unwrap(), Namespace::Private);
         assert_eq!(
             namespace("--uts", Some("/proc/1/ns/uts".into()), Namespace::Private).unwrap(),
             Namespace::Path(c"/proc/1/ns/uts".into())

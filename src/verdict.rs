@@ -9,6 +9,7 @@ use crate::plan::{Op, Plan};
 use crate::sync::Detail;
 
 mod groups;
+mod net;
 mod tree;
 
 /// `detail` is what the container's side saw of a file that could not be executed.
@@ -31,6 +32,7 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::MountHierarchy { group: g } => format!("mount cgroup2 on {}", group(g)),
         Op::OpenHierarchy { group: g } => format!("open the cgroup hierarchy {}", group(g)),
         op if groups::is_about(op) => return groups::sentence(plan, op, errno),
+        op if net::is_about(op) => return net::sentence(op, errno),
         op if tree::is_about(op) => return tree::sentence(op, errno),
         Op::OpenNamespace { path, .. } => format!("open the namespace {}", path.to_string_lossy()),
         Op::JoinPid { .. } | Op::Join { .. } => "join a namespace".into(),

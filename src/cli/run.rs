@@ -77,7 +77,11 @@ fn short(letter: char, run: &mut Run, parser: &mut Parser) -> Result<()> {
 }
 
 fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
-    if run.limits.take(name, parser)? || run.cgroup.take(name, parser)? || run.health.take(name, parser)? {
+    if run.limits.take(name, parser)?
+        || run.cgroup.take(name, parser)?
+        || run.health.take(name, parser)?
+        || run.net.take(name, parser)?
+    {
         return Ok(());
     }
     match name {
@@ -85,7 +89,6 @@ fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
         "pid" => once_text(&mut run.pid, "--pid", parser),
         "ipc" => once_text(&mut run.ipc, "--ipc", parser),
         "cgroupns" => once_text(&mut run.cgroupns, "--cgroupns", parser),
-        "net" | "network" => once_text(&mut run.net, "--net", parser),
         "hostname" => once_text(&mut run.hostname, "--hostname", parser),
         "domainname" => once_text(&mut run.domainname, "--domainname", parser),
         "no-init" => flag(&mut run.no_init, parser),

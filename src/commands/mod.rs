@@ -15,6 +15,7 @@ pub(crate) mod manage;
 mod names;
 pub(crate) mod ps;
 pub(crate) mod run;
+mod seat;
 mod start;
 pub(crate) mod stats;
 pub(crate) mod table;

@@ -8,13 +8,14 @@ use rustix::fs::{Access, AtFlags, CWD, FileType};
 
 use crate::child::close_from;
 use crate::cli;
-use crate::commands::{machine, print};
+use crate::commands::{machine, print, seat};
 use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result};
 use crate::explain;
 use crate::ground;
 use crate::launch::{self, Container};
 use crate::linux::process::Ended;
 use crate::linux::{cgroup, sys};
+use crate::network::Stay;
 use crate::plan::{DEFAULT_PATH, Ground, Host, MOMENT, Plan};
 use crate::reaper;
 use crate::relay::{Input, Keys, Relay, Remote};
@@ -28,15 +29,15 @@ pub(crate) fn run(typed: Box<cli::Run>) -> Result<u8> {
     if typed.detach || typed.create {
         close_callers(&typed);
     }
-    let (plan, state, lease) = prepare(typed)?;
+    let Prepared { plan, state, lease, stay } = prepare(typed)?;
     if plan.keep.is_some() && !explain {
-        return detached(&plan, verbose, state, lease);
+        return detached(&plan, verbose, state, lease, stay);
     }
     if explain {
         print(&explain::explain(&plan))?;
         return Ok(0);
     }
-    let code = execute(&plan, verbose, state, &|_| {});
+    let code = execute(&plan, verbose, state, stay, &|_| {});
     drop(lease);
     // The process ends now, and with it all its memory.
     std::mem::forget(plan);
@@ -52,24 +53,31 @@ fn close_callers(typed: &cli::Run) {
 
 /// `run --detach` and `create`: prints the id when the command runs, or waits for its start.
 #[inline(never)]
-fn detached(plan: &Plan, verbose: bool, state: Option<State>, lease: Option<OwnedFd>) -> Result<u8> {
+fn detached(
+    plan: &Plan,
+    verbose: bool,
+    state: Option<State>,
+    lease: Option<OwnedFd>,
+    stay: Option<Stay>,
+) -> Result<u8> {
     if state.is_none() {
         return Err(Error::new("there is no place for the state of a container that lives on")
             .hint("--root DIR names one; otherwise it is in /run, /dev/shm or /tmp"));
     }
-    let container = launch::start(plan, verbose, state, None)?;
+    let container = launch::start(plan, verbose, state, None, stay)?;
     drop(lease);
     std::mem::forget(container);
     print(&format!("{}\n", plan.id))?;
     Ok(0)
 }
 
-/// The plan of a container that is there, as it was made the first time.
+/// The plan of a container that is there, as it was made the first time. `anew`: it will be taken, and not only looked at.
 pub(crate) fn plan_again(
     typed: Box<cli::Run>,
     container: &super::container::Container,
     words: Words,
-) -> Result<(Plan, Option<OwnedFd>)> {
+    anew: bool,
+) -> Result<Prepared> {
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, false)).transpose()?;
     let defaults = found.as_mut().map(|found| std::mem::take(&mut found.defaults)).unwrap_or_default();
@@ -77,19 +85,30 @@ pub(crate) fn plan_again(
     // It may have been renamed.
     spec.name = Some(container.record().name.clone()).filter(|name| !name.is_empty());
     let (lower, lease) = found.map_or((None, None), |found| (Some(found.lower), found.lease));
+    let (seat, stay) = seat::seat(&spec, Some(&container.state), &container.record().id, !anew)?;
     let host = Host {
         lower,
+        seat,
         ground: ground::look(&spec)?,
         id: container.record().id.clone(),
         ..host(&spec, Some(container.place.clone()), words.environ.clone())?
     };
-    Ok((Plan::new(spec, Host { words: Some(words), ..host })?, lease))
+    Ok(Prepared { plan: Plan::new(spec, Host { words: Some(words), ..host })?, state: None, lease, stay })
+}
+
+/// What a start needs.
+pub(crate) struct Prepared {
+    pub(crate) plan: Plan,
+    state: Option<State>,
+    /// Keeps an image of the store from being removed.
+    pub(crate) lease: Option<OwnedFd>,
+    pub(crate) stay: Option<Stay>,
 }
 
 /// All that is decided before the clone. A function of its own: what it needs of the stack is given back, and the child does not
 /// get a copy of each page of it.
 #[inline(never)]
-fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>)> {
+fn prepare(typed: Box<cli::Run>) -> Result<Prepared> {
     let explain = typed.explain;
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, explain)).transpose()?;
@@ -129,7 +148,8 @@ fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>
         }
     }
     warn(&spec, &host, explain);
-    Ok((Plan::new(spec, host)?, state, lease))
+    let (seat, stay) = seat::seat(&spec, state.as_ref(), &host.id, explain)?;
+    Ok(Prepared { plan: Plan::new(spec, Host { seat, ..host })?, state, lease, stay })
 }
 
 /// What will be less than was to be expected.
@@ -158,15 +178,21 @@ pub(crate) fn simple(typed: cli::Simple) -> Result<u8> {
         return Ok(0);
     }
     print("[ns] creating PID, UTS, and mount namespaces\n")?;
-    execute(&plan, typed.verbose, None, &|pid| {
+    execute(&plan, typed.verbose, None, None, &|pid| {
         // A container that runs is not ended for a line that nobody can read.
         let _ = print(&format!("[ns] started {shell} with PID {pid} in isolated namespaces\n"));
     })
 }
 
 /// Starts the planned container, waits for its end and clears up.
-fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: &dyn Fn(i32)) -> Result<u8> {
-    let mut container = launch::start(plan, verbose, state, None)?;
+fn execute(
+    plan: &Plan,
+    verbose: bool,
+    state: Option<State>,
+    stay: Option<Stay>,
+    started: &dyn Fn(i32),
+) -> Result<u8> {
+    let mut container = launch::start(plan, verbose, state, None, stay)?;
     let pid = container.process.as_ref().map_or(0, |process| process.pid);
     started(pid);
     let failed = if verbose { container.follow(plan) } else { None };
@@ -262,6 +288,7 @@ fn host(spec: &Spec, state: Option<CString>, environ: Environ) -> Result<Host> {
         id: fresh_id()?,
         programs,
         lower: None,
+        seat: None,
         ground: Ground::default(),
         hierarchies: machine::hierarchies(spec)?,
         disks: machine::disks(&spec.limits)?,

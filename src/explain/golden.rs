@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use linux_raw_sys::general as k;
@@ -10,8 +11,9 @@ use linux_raw_sys::general as k;
 use crate::cli::{self, Command};
 use crate::linux::cgroup::{Hierarchy, Version};
 use crate::linux::mount::{Api, FileSystem};
+use crate::network::{Network, Seat};
 use crate::plan::{CgroupView, DeviceNode, Ground, Host, Lower, Plan};
-use crate::spec::{Defaults, Device, From, Spec};
+use crate::spec::{Defaults, Device, From, Kind, Spec};
 
 fn hierarchy(version: Version, mount: &std::ffi::CStr, controllers: &[&str]) -> Hierarchy {
     let controllers = controllers.iter().map(|name| (*name).to_string()).collect();
@@ -81,9 +83,37 @@ fn plan_of(text: &str) -> String {
         state: Some(c"/run/nsctl".into()),
         words: None,
         lower,
+        seat: matches!(spec.network.kind, Kind::Bridge(_)).then(seat),
         ground: Ground { devices, ..ground(lines.next().unwrap_or("new")) },
     };
     super::explain(&Plan::new(spec, host).unwrap_or_else(|error| panic!("{text}: {error}")))
+}
+
+/// The first container on the default network.
+fn seat() -> Seat {
+    Seat {
+        network: Network {
+            name: "bridge".into(),
+            interface: "nsctl0".into(),
+            subnet: "10.91.0.0/22".into(),
+            gateway: "10.91.0.1".into(),
+            subnet6: "fd12:3456:789a::/64".into(),
+            gateway6: "fd12:3456:789a::1".into(),
+            mtu: 0,
+            internal: false,
+            created: 0,
+            labels: Vec::new(),
+        },
+        number: 2,
+        address: (Ipv4Addr::new(10, 91, 0, 2), 22),
+        gateway: Ipv4Addr::new(10, 91, 0, 1),
+        address6: "fd12:3456:789a::2".parse().ok().map(|address| (address, 64)),
+        gateway6: "fd12:3456:789a::1".parse().ok(),
+        mac: [2, 0x42, 10, 91, 0, 2],
+        mtu: 1500,
+        up: false,
+        veth: c"ve-0123456789ab".into(),
+    }
 }
 
 #[test]

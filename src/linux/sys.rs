@@ -12,6 +12,7 @@ use linux_raw_sys::general as k;
 use rustix::io::Errno;
 
 pub(crate) mod bpf;
+pub(crate) mod net;
 mod signals;
 pub(crate) use signals::*;
 

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use crate::linux::cgroup;
 use crate::linux::text::Text;
+use crate::network::Stay;
 use crate::reaper::LeftBehind;
 use crate::state;
 use crate::state::events::{self, Event, Value};
@@ -16,6 +17,7 @@ pub(super) struct Outside<'a> {
     state: Option<BorrowedFd<'a>>,
     id: Text<64>,
     link: Option<Text<160>>,
+    network: Option<&'a Stay>,
     roots: [Option<BorrowedFd<'a>>; HIERARCHIES],
     group: Text<1024>,
 }
@@ -34,6 +36,7 @@ impl<'a> Outside<'a> {
             state: left_behind.state.as_ref().map(|state| state.fd()),
             id: text(&left_behind.id)?,
             link: left_behind.link.as_deref().map(text).transpose()?,
+            network: left_behind.network.as_ref(),
             roots,
             group: text(&left_behind.group)?,
         })
@@ -53,6 +56,11 @@ impl<'a> Outside<'a> {
     pub(super) fn oom_kills(&self) -> u64 {
         let group = self.group.as_c_str();
         self.roots.iter().flatten().map(|root| cgroup::oom_kills(*root, group)).max().unwrap_or(0)
+    }
+
+    /// `dir` is the container's directory.
+    pub(super) fn leave_network(&self, dir: BorrowedFd<'_>) {
+        self.network.iter().for_each(|network| network.leave(Some(dir)));
     }
 
     pub(super) fn remove_groups(&self) {

@@ -227,6 +227,7 @@ mod tests {
             state: None,
             words: None,
             lower: None,
+            seat: None,
             ground: crate::plan::Ground::default(),
         }
     }

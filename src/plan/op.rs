@@ -6,6 +6,8 @@ use super::{Lowers, Mount};
 use crate::linux::cgroup::{Setting, Version};
 use crate::linux::devices::Rule;
 use crate::linux::mount::FileSystem;
+use crate::linux::net::Request;
+use crate::network::Seat;
 use crate::spec::{IdMap, Principal, User};
 
 /// Who takes a step.
@@ -17,6 +19,15 @@ pub(crate) enum Who {
     Init,
     /// What will be the command; the same process as Init when there is no reaper.
     Payload,
+}
+
+/// Which of the two ends of a network is asked for something.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Side {
+    /// The host's namespace.
+    Outside,
+    /// The container's.
+    Inside,
 }
 
 /// The signal by which the kernel tells the reaper that the supervisor is gone. The C library keeps it for
@@ -63,6 +74,27 @@ pub(crate) enum Op {
     OpenGroup {
         group: usize,
     },
+    /// A place on a network.
+    TakeAddress(Box<Seat>),
+    /// A network namespace of its own; the supervisor is in it from now on.
+    NewNetwork,
+    Ask {
+        side: Side,
+        request: Request,
+        /// It is so already. The step is there all the same, so that a plan made again has the same numbers.
+        done: bool,
+    },
+    /// How to remove the bridge, written down.
+    UndoNetwork {
+        interface: CString,
+        done: bool,
+    },
+    /// Who has the address, written down.
+    Member,
+    /// Out of the container's network namespace.
+    BackHome,
+    /// At the end.
+    LeaveNetwork,
     /// /dev/null three times.
     OpenNothing,
     /// For the processes that are cloned from now on.

@@ -51,8 +51,25 @@ pub(crate) struct Record {
     pub(crate) oom_score_adj: Option<i32>,
     /// `--cgroup-delegate`: its command is in a group below its group of v2.
     pub(crate) delegated: bool,
+    /// Its place on a network of nsctl's.
+    pub(crate) network: Option<Attachment>,
     /// Its groups, one in each cgroup hierarchy that it needs.
     pub(crate) cgroups: Vec<Cgroup>,
+}
+
+/// Addresses are texts; an empty one: it has none.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub(crate) struct Attachment {
+    /// The network's name.
+    pub(crate) network: String,
+    pub(crate) ip: String,
+    pub(crate) ip6: String,
+    /// How many bits of them are the network's.
+    pub(crate) prefix: u8,
+    pub(crate) prefix6: u8,
+    pub(crate) gateway: String,
+    pub(crate) gateway6: String,
+    pub(crate) mac: String,
 }
 
 /// A container's group in one hierarchy.

@@ -1,0 +1,90 @@
+//! The steps of the network as text: what `ip` would be told to do the same.
+
+use std::ffi::CStr;
+
+use crate::linux::net::{Request, Upon};
+use crate::plan::{Op, Side};
+
+pub(super) fn text(op: &Op) -> (String, String) {
+    let (call, why): (String, &str) = match op {
+        Op::TakeAddress(seat) => (
+            format!("flock(networks, LOCK_EX); fcntl(leases, F_OFD_SETLK, {{F_WRLCK, slot {}}})", seat.number),
+            "a locked slot of the network is its lease: the kernel lets go of it with the last process that keeps it",
+        ),
+        Op::NewNetwork => (
+            "socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_ROUTE); unshare(CLONE_NEWNET); socket(AF_NETLINK, …)"
+                .into(),
+            "one socket stays in the host's namespace, the other is in the new one",
+        ),
+        Op::Ask { side, request, .. } => {
+            return (command(request, *side), why(request).into());
+        }
+        Op::UndoNetwork { .. } => {
+            ("write(\"undo\", …)".into(), "the message that removes the bridge, for whoever is the last to leave")
+        }
+        Op::Member => ("pwrite(leases, …); flock(networks, LOCK_UN)".into(), "who has the address"),
+        Op::LeaveNetwork => (
+            "flock(networks, LOCK_EX); sendto(…); fcntl(leases, F_OFD_GETLK, …)".into(),
+            "what is outside is undone; without others on the network, the bridge as well",
+        ),
+        Op::BackHome => ("setns(host's, CLONE_NEWNET)".into(), "the container has been born inside"),
+        _ => unreachable!("no step of the network's"),
+    };
+    (call, why.into())
+}
+
+/// The command of iproute2 that sends the same message.
+pub(crate) fn command(request: &Request, side: Side) -> String {
+    let name = |name: &CStr| name.to_string_lossy().into_owned();
+    let ip = if side == Side::Inside { "ip -n container" } else { "ip" };
+    match request {
+        Request::AddBridge { name: bridge, mtu, mac } => {
+            format!("{ip} link add {} address {} mtu {mtu} up type bridge", name(bridge), hex(mac))
+        }
+        Request::AddVeth { name: outer, bridge, peer, mac, mtu } => format!(
+            "{ip} link add {} mtu {mtu} master {} up type veth peer {} address {} mtu {mtu} netns container",
+            name(outer),
+            name(bridge),
+            name(peer),
+            hex(mac)
+        ),
+        Request::AddUpon { kind, parent, name: inner, mac } => format!(
+            "{ip} link add {} link {}{} netns container type {}",
+            name(inner),
+            name(parent),
+            mac.map(|mac| format!(" address {}", hex(&mac))).unwrap_or_default(),
+            match kind {
+                Upon::Macvlan => "macvlan mode bridge",
+                Upon::Ipvlan => "ipvlan mode l2",
+            }
+        ),
+        Request::Move { name: inner, new_name } => {
+            format!("{ip} link set {} netns container name {}", name(inner), name(new_name))
+        }
+        Request::Up(link) => format!("{ip} link set {} up", name(link)),
+        Request::Address { name: link, address, prefix } => {
+            format!("{ip} addr add {address}/{prefix} dev {} nodad", name(link))
+        }
+        Request::DefaultRoute { name: link, gateway } => {
+            format!("{ip} route add default via {gateway} dev {}", name(link))
+        }
+        Request::Delete(link) => format!("{ip} link del {}", name(link)),
+    }
+}
+
+fn why(request: &Request) -> &'static str {
+    match request {
+        Request::AddBridge { .. } => "nobody uses the network yet: its bridge, a switch in the kernel",
+        Request::AddVeth { .. } => "a cable: one end on the bridge, the other inside; it is gone with either",
+        Request::AddUpon { .. } => "an interface on another one, for the container alone",
+        Request::Move { .. } => "the host does without it until the container's end",
+        Request::Up(_) => "an interface begins switched off, the loopback of a new namespace, too",
+        Request::Address { .. } => "at once: that nobody else has it is known from the leases",
+        Request::DefaultRoute { .. } => "everything else goes over the bridge's own address",
+        Request::Delete(_) => "and with it all that is attached to it",
+    }
+}
+
+fn hex(mac: &[u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}

@@ -1,0 +1,124 @@
+//! Which addresses of a network are taken. A lease is a lock of a range of bytes (F_OFD_SETLK): it is held by the open file that the
+//! container's keeper has, and the kernel lets go of it however that ends. So no lease outlives its container, and none has to be
+//! cleaned up.
+//!
+//! The file has one slot for each host number of the network; who has it writes there who it is, as `IP IP6 ID NAME`. What is
+//! written in a slot that is not locked is what somebody left.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::linux::sys::net::{RangeLock, range_lock};
+
+const SLOT: usize = 256;
+
+/// The open file of a network; what is leased by it is held until it is closed.
+pub(crate) struct Leases {
+    file: OwnedFd,
+}
+
+impl Leases {
+    /// `dir` is the network's directory.
+    pub(crate) fn open(dir: impl AsFd, name: &CStr) -> Result<Self, Errno> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        Ok(Self { file: rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)? })
+    }
+
+    /// Takes the slot of a host number. False: somebody else has it.
+    pub(crate) fn take(&self, number: u32) -> Result<bool, Errno> {
+        match range_lock(self.file.as_fd(), RangeLock::Take, start(number), SLOT as u64) {
+            Ok(_) => Ok(true),
+            Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The lowest host number from `first` up to `last` that nobody has; it is taken.
+    pub(crate) fn take_lowest(&self, first: u32, last: u32) -> Result<Option<u32>, Errno> {
+        for number in first..=last {
+            if self.take(number)? {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether anybody else holds one. Does not allocate.
+    pub(crate) fn others(&self) -> bool {
+        range_lock(self.file.as_fd(), RangeLock::Ask, 0, 0).is_ok_and(|held| held.is_some())
+    }
+
+    /// Writes into the slot whose it is.
+    pub(crate) fn write(&self, number: u32, text: &str) -> Result<(), Errno> {
+        let mut slot = [0u8; SLOT];
+        let length = text.len().min(SLOT - 1);
+        slot[..length].copy_from_slice(&text.as_bytes()[..length]);
+        rustix::io::pwrite(&self.file, &slot, start(number)).map(drop)
+    }
+
+    /// What those that others hold say, by their numbers, up to `last`.
+    pub(crate) fn held(&self, last: u32) -> Result<Vec<(u32, String)>, Errno> {
+        let mut found = Vec::new();
+        // The kernel names one of the locks in a range, not the first: what is on either side of it is looked at as well.
+        let mut ranges = vec![(0, start(last + 1))];
+        while let Some((from, to)) = ranges.pop() {
+            let Some((at, length)) = range_lock(self.file.as_fd(), RangeLock::Ask, from, to - from)? else {
+                continue;
+            };
+            let end = if length == 0 { to } else { at + length };
+            let number = |at: u64| (at / SLOT as u64) as u32;
+            found.extend((number(at)..number(end).min(last + 1)).map(|number| (number, self.read(number))));
+            ranges.extend([(from, at), (end, to)].into_iter().filter(|(from, to)| from < to));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn read(&self, number: u32) -> String {
+        let mut slot = [0u8; SLOT];
+        let length = rustix::io::pread(&self.file, &mut slot, start(number)).unwrap_or(0);
+        let text = slot[..length].split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
+    }
+}
+
+fn start(number: u32) -> u64 {
+    u64::from(number) * SLOT as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leases(name: &CStr) -> [Leases; 3] {
+        let dir = std::env::temp_dir().join(format!("nsctl-leases-{}", std::process::id()));
+        let _ = std::fs::create_dir(&dir);
+        let dir = std::fs::File::open(dir).unwrap();
+        [0; 3].map(|_| Leases::open(&dir, name).unwrap())
+    }
+
+    #[test]
+    fn a_lease_is_held_until_it_is_closed() {
+        let [one, two, three] = leases(c"held");
+        assert_eq!(one.take_lowest(2, 5), Ok(Some(2)));
+        assert_eq!(two.take_lowest(2, 5), Ok(Some(3)));
+        assert_eq!(two.take(2), Ok(false));
+        assert!(two.others() && three.others());
+        one.write(2, "10.0.0.2 - abc web").unwrap();
+        two.write(3, "x").unwrap();
+        assert_eq!(three.held(9), Ok(vec![(2, "10.0.0.2 - abc web".into()), (3, "x".into())]));
+        drop(one);
+        assert_eq!(three.held(9), Ok(vec![(3, "x".into())]));
+        assert_eq!(three.take_lowest(2, 5), Ok(Some(2)));
+        assert_eq!(two.take_lowest(4, 5), Ok(Some(4)));
+        assert_eq!(three.take_lowest(4, 5), Ok(Some(5)));
+        let [fourth, ..] = leases(c"held");
+        assert_eq!(fourth.take_lowest(2, 5), Ok(None));
+        drop((two, three));
+        assert!(!fourth.others());
+        let _ = std::fs::remove_dir_all(std::env::temp_dir().join(format!("nsctl-leases-{}", std::process::id())));
+    }
+}

@@ -1,0 +1,366 @@
+//! Networks that containers share: what is remembered of each, and who is on it. A network is a bridge that exists while somebody
+//! uses it, a range of addresses, and the rules that lead from it to the world.
+//!
+//! `DIR/.networks/` is locked (flock) by whoever changes something; in it one directory for each network: `network.json` says how it
+//! is, `leases` who has which address ([`Leases`]), `undo` how to remove what the kernel has of it ([`undo`]). Whoever uses a
+//! network has a read lock on `users`: without others, what they have in common is removed, too, as `.networks/undo` says.
+
+use std::ffi::{CStr, CString};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use miniserde::{Deserialize, Serialize, json};
+use rustix::fs::{Dir, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::linux::net::lease::Leases;
+use crate::linux::net::look::Link;
+use crate::linux::net::{Socket, VETH, undo};
+use crate::linux::sys::net::{RangeLock, range_lock};
+use crate::linux::{clock, file};
+
+mod range;
+mod stay;
+pub(crate) use range::Range;
+pub(crate) use stay::Stay;
+
+/// The network that `--network bridge` means; it is there without being made.
+pub(crate) const DEFAULT: &str = "bridge";
+const DIRECTORY: &CStr = c".networks";
+const DEFINITION: &CStr = c"network.json";
+const NEW: &CStr = c"new";
+const LEASES: &CStr = c"leases";
+/// The most ports that a bridge has (BR_MAX_PORTS, net/bridge/br_private.h), and with them the most containers.
+const MOST: u32 = 1023;
+
+/// How a network is: `network.json`.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub(crate) struct Network {
+    pub(crate) name: String,
+    /// The bridge's name.
+    pub(crate) interface: String,
+    /// `ADDRESS/PREFIX`.
+    pub(crate) subnet: String,
+    /// The bridge's own address.
+    pub(crate) gateway: String,
+    /// Empty: it has no IPv6.
+    pub(crate) subnet6: String,
+    pub(crate) gateway6: String,
+    /// Bytes; 0: as the interface that leads to the world.
+    pub(crate) mtu: u32,
+    /// It leads nowhere else.
+    pub(crate) internal: bool,
+    /// Seconds since the epoch.
+    pub(crate) created: u64,
+    pub(crate) labels: Vec<String>,
+}
+
+/// What a container asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) ip: Option<Ipv4Addr>,
+    pub(crate) ip6: Option<Ipv6Addr>,
+    pub(crate) mac: Option<[u8; 6]>,
+}
+
+/// A place on a network, and what has to be known to take it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Seat {
+    pub(crate) network: Network,
+    /// Of the host in the network: 1 is the bridge.
+    pub(crate) number: u32,
+    pub(crate) address: (Ipv4Addr, u8),
+    pub(crate) gateway: Ipv4Addr,
+    pub(crate) address6: Option<(Ipv6Addr, u8)>,
+    pub(crate) gateway6: Option<Ipv6Addr>,
+    pub(crate) mac: [u8; 6],
+    pub(crate) mtu: u32,
+    /// The bridge is there.
+    pub(crate) up: bool,
+    /// The end of the pair of interfaces that is outside.
+    pub(crate) veth: CString,
+}
+
+impl Seat {
+    /// What the slot of the lease says: `IP IP6 ID NAME`.
+    pub(crate) fn slot(&self, id: &str, name: Option<&str>) -> String {
+        let address6 = self.address6.map_or("-".into(), |(address, _)| address.to_string());
+        format!("{} {address6} {id} {}", self.address.0, name.unwrap_or("-"))
+    }
+}
+
+/// The directory of all networks.
+pub(crate) struct Networks {
+    dir: OwnedFd,
+}
+
+impl Networks {
+    /// `state` is the directory above all containers' directories.
+    pub(crate) fn open(state: BorrowedFd<'_>) -> Result<Self> {
+        let open = || {
+            directory(state, DIRECTORY)?;
+            file::open_dir(state, DIRECTORY)
+        };
+        let dir = open().map_err(|errno: Errno| Error::os("open the directory of networks", errno))?;
+        Ok(Self { dir })
+    }
+
+    /// Keeps others from changing anything until the descriptor is closed or [`Networks::unlock`] is called.
+    pub(crate) fn lock(&self) -> Result<()> {
+        rustix::fs::flock(&self.dir, FlockOperation::LockExclusive)
+            .map_err(|errno| Error::os("lock the directory of networks", errno))
+    }
+
+    pub(crate) fn unlock(&self) {
+        let _ = rustix::fs::flock(&self.dir, FlockOperation::Unlock);
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<Network> {
+        let dir = file::open_dir(&self.dir, &c_string(name)).ok()?;
+        json::from_str(&file::read_text(dir, DEFINITION).ok()?).ok()
+    }
+
+    /// By their names.
+    pub(crate) fn all(&self) -> Vec<Network> {
+        let Ok(entries) = Dir::read_from(&self.dir) else { return Vec::new() };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str().ok().map(String::from));
+        let mut all: Vec<Network> =
+            names.filter(|name| !name.starts_with('.')).filter_map(|name| self.get(&name)).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Writes down a network.
+    pub(crate) fn write(&self, network: &Network) -> Result<()> {
+        let write = || {
+            let name = c_string(&network.name);
+            directory(&self.dir, &name)?;
+            file::replace(file::open_dir(&self.dir, &name)?, NEW, DEFINITION, json::to_string(network).as_bytes())
+        };
+        write().map_err(|errno: Errno| Error::os(format!("write down the network {}", network.name), errno))
+    }
+
+    fn dir_of(&self, name: &str) -> std::result::Result<OwnedFd, Errno> {
+        file::open_dir(&self.dir, &c_string(name))
+    }
+
+    /// Takes a place on the network of that name; the default one is made if it is not there. To be called under the lock.
+    pub(crate) fn join(&self, name: &str, wanted: &Wanted<'_>, route: Socket) -> Result<(Seat, Stay)> {
+        let network = self.network(name, &route)?;
+        let open = |errno| Error::os(format!("open the network {name}"), errno);
+        let dir = self.dir_of(name).map_err(open)?;
+        let leases = Leases::open(&dir, LEASES).map_err(open)?;
+        let number = number(&network, wanted, &leases)?;
+        let seat = seat(network, number, wanted, &route)?;
+        let stay =
+            Stay::new(self.dir.try_clone().map_err(|_| open(Errno::MFILE))?, dir, leases, route).map_err(open)?;
+        Ok((seat, stay))
+    }
+
+    fn network(&self, name: &str, route: &Socket) -> Result<Network> {
+        match self.get(name) {
+            Some(network) => Ok(network),
+            None if name == DEFAULT => {
+                let network = default(route, &self.all())?;
+                self.write(&network)?;
+                Ok(network)
+            }
+            None => Err(Error::new(format!("there is no network {name}"))
+                .hint(format!("nsctl network ls lists them; nsctl network create {name} makes it"))),
+        }
+    }
+}
+
+/// The same without taking or making anything: what would be.
+pub(crate) fn foresee(
+    state: Option<BorrowedFd<'_>>,
+    name: &str,
+    wanted: &Wanted<'_>,
+    route: &Socket,
+) -> Result<Seat> {
+    let networks = state.and_then(|state| file::open_dir(state, DIRECTORY).ok()).map(|dir| Networks { dir });
+    let network = match networks.as_ref().and_then(|networks| networks.get(name)) {
+        Some(network) => network,
+        None if name == DEFAULT => default(route, &[])?,
+        None => return Err(Error::new(format!("there is no network {name}"))),
+    };
+    let leases = networks.and_then(|networks| Leases::open(networks.dir_of(name).ok()?, LEASES).ok());
+    let number = match &leases {
+        Some(leases) => number(&network, wanted, leases)?,
+        None => 2,
+    };
+    seat(network, number, wanted, route)
+}
+
+/// Undoes what the kernel has of networks that nobody uses any more: their last user was killed before it could.
+pub(crate) fn sweep(state: BorrowedFd<'_>) {
+    let Ok(dir) = file::open_dir(state, DIRECTORY) else { return };
+    let networks = Networks { dir };
+    if networks.lock().is_err() {
+        return;
+    }
+    for network in networks.all() {
+        let Ok(dir) = networks.dir_of(&network.name) else { continue };
+        if Leases::open(&dir, LEASES).is_ok_and(|leases| !leases.others()) {
+            undo::heal(dir.as_fd());
+        }
+    }
+    if users(&networks.dir).is_ok_and(|users| !in_use(users.as_fd())) {
+        undo::heal(networks.dir.as_fd());
+    }
+    networks.unlock();
+}
+
+/// Whether anybody else uses any network. Does not allocate.
+fn in_use(users: BorrowedFd<'_>) -> bool {
+    range_lock(users, RangeLock::Ask, 0, 1).is_ok_and(|other| other.is_some())
+}
+
+/// The network that is made when none was.
+fn default(route: &Socket, others: &[Network]) -> Result<Network> {
+    let subnet = range::free(route, others)?;
+    let subnet6 = if has_ipv6() { Some(range::local()?) } else { None };
+    Ok(Network {
+        name: DEFAULT.into(),
+        interface: "nsctl0".into(),
+        gateway: subnet.host(1).to_string(),
+        subnet: subnet.to_string(),
+        gateway6: subnet6.map(|range| range.host(1).to_string()).unwrap_or_default(),
+        subnet6: subnet6.map(|range| range.to_string()).unwrap_or_default(),
+        mtu: 0,
+        internal: false,
+        created: clock::epoch_seconds(),
+        labels: Vec::new(),
+    })
+}
+
+/// The kernel has it, and it is not switched off for new interfaces.
+pub(crate) fn has_ipv6() -> bool {
+    file::read(rustix::fs::CWD, c"/proc/sys/net/ipv6/conf/default/disable_ipv6")
+        .is_ok_and(|text| text.starts_with(b"0"))
+}
+
+impl Network {
+    /// Its IPv4 range.
+    pub(crate) fn range(&self) -> Result<Range> {
+        Range::parse(&self.subnet).ok_or_else(|| self.broken())
+    }
+
+    pub(crate) fn range6(&self) -> Option<Range> {
+        Range::parse(&self.subnet6)
+    }
+
+    fn broken(&self) -> Error {
+        Error::new(format!("what is written down of the network {} makes no sense", self.name))
+            .hint(format!("nsctl network rm {}", self.name))
+    }
+
+    /// The highest number of a host.
+    pub(crate) fn last(&self) -> u32 {
+        self.range().map_or(0, |range| range.last_host()).min(MOST)
+    }
+}
+
+/// The number of the host, taken.
+fn number(network: &Network, wanted: &Wanted<'_>, leases: &Leases) -> Result<u32> {
+    let last = network.last();
+    let taken = |errno| Error::os(format!("take an address of the network {}", network.name), errno);
+    if let Some(ip) = wanted.ip {
+        let range = network.range()?;
+        let Some(number) = range.number(ip.into()).filter(|number| (1..=last).contains(number)) else {
+            return Err(Error::new(format!("--ip {ip} is not of the network {}", network.name)).hint(format!(
+                "its addresses are {} to {}",
+                range.host(1),
+                range.host(last)
+            )));
+        };
+        if network.gateway == ip.to_string() {
+            return Err(Error::new(format!("--ip {ip} is the bridge's own address")));
+        }
+        return match leases.take(number).map_err(taken)? {
+            true => Ok(number),
+            false => Err(Error::new(format!("--ip {ip} is taken: another container has it"))
+                .hint("nsctl network inspect lists who has which")),
+        };
+    }
+    let gateway = network.range()?.number(network.gateway.parse().map_err(|_| network.broken())?);
+    let mut first = 1;
+    loop {
+        match leases.take_lowest(first, last).map_err(taken)? {
+            Some(number) if Some(number) == gateway => first = number + 1,
+            Some(number) => return Ok(number),
+            None => {
+                return Err(Error::new(format!("the network {} is full: it has {last} addresses", network.name))
+                    .hint("nsctl network create makes another one"));
+            }
+        }
+    }
+}
+
+fn seat(network: Network, number: u32, wanted: &Wanted<'_>, route: &Socket) -> Result<Seat> {
+    let (range, range6) = (network.range()?, network.range6().filter(|_| has_ipv6()));
+    let IpAddr::V4(address) = range.host(number) else { return Err(network.broken()) };
+    let address6 = match (wanted.ip6, range6) {
+        (Some(ip6), Some(range)) if range.number(ip6.into()).is_some() => Some((ip6, range.prefix)),
+        (Some(ip6), _) => {
+            let error = Error::new(format!("--ip6 {ip6} is not of the network {}", network.name));
+            return Err(match range6 {
+                Some(range) => error.hint(format!("its addresses are those of {range}")),
+                None => error.hint("it has no IPv6"),
+            });
+        }
+        (None, Some(range)) => match range.host(number) {
+            IpAddr::V6(address) => Some((address, range.prefix)),
+            IpAddr::V4(_) => None,
+        },
+        (None, None) => None,
+    };
+    let interface = c_string(&network.interface);
+    let failed = |refusal: crate::linux::net::Refusal| Error::os("look at the interfaces", refusal.errno);
+    let bridge = route.link(&interface).map_err(failed)?;
+    let octets = address.octets();
+    Ok(Seat {
+        number,
+        address: (address, range.prefix),
+        gateway: network.gateway.parse().map_err(|_| network.broken())?,
+        address6,
+        gateway6: network.gateway6.parse().ok(),
+        // Its address again: whoever has it in a cache finds the next container that has it.
+        mac: wanted.mac.unwrap_or([0x02, 0x42, octets[0], octets[1], octets[2], octets[3]]),
+        mtu: match (&bridge, network.mtu) {
+            (Some(bridge), _) => bridge.mtu,
+            (None, 0) => uplink(route).map_or(1500, |link| link.mtu),
+            (None, mtu) => mtu,
+        },
+        up: bridge.is_some(),
+        veth: c_string(&format!("{VETH}{}", wanted.id)),
+        network,
+    })
+}
+
+/// The interface that leads to the world.
+pub(crate) fn uplink(route: &Socket) -> Option<Link> {
+    let routes = route.routes().ok()?;
+    let way = routes.iter().filter(|way| way.to.is_none()).min_by_key(|way| (way.v6, way.metric))?;
+    route.links().ok()?.into_iter().find(|link| link.index == way.interface)
+}
+
+fn directory(dir: impl AsFd, name: &CStr) -> std::result::Result<(), Errno> {
+    match rustix::fs::mkdirat(dir, name, Mode::RWXU) {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
+/// For texts that have no NUL byte, by their making.
+fn c_string(text: &str) -> CString {
+    CString::new(text).unwrap_or_default()
+}
+
+/// The file that all who use any network have a read lock on.
+fn users(dir: impl AsFd) -> std::result::Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(dir, c".users", flags, Mode::RUSR | Mode::WUSR)
+}

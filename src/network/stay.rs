@@ -1,0 +1,59 @@
+//! What a container holds of its network until its end, by whoever keeps it: the supervisor, or PID 1. Leaving does not allocate.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::Leases;
+use crate::linux::net::{Socket, undo};
+use crate::linux::sys::net::{RangeLock, range_lock};
+
+pub(crate) struct Stay {
+    networks: OwnedFd,
+    network: OwnedFd,
+    pub(crate) leases: Leases,
+    /// A read lock of it is held by each container on any network.
+    users: OwnedFd,
+    /// In the host's namespace.
+    pub(crate) route: Socket,
+    /// None: the kernel has no nf_tables.
+    pub(crate) netfilter: Option<Socket>,
+}
+
+impl Stay {
+    pub(super) fn new(networks: OwnedFd, network: OwnedFd, leases: Leases, route: Socket) -> Result<Self, Errno> {
+        let users = super::users(&networks)?;
+        range_lock(users.as_fd(), RangeLock::Share, 0, 1)?;
+        Ok(Self { networks, network, leases, users, route, netfilter: Socket::netfilter().ok() })
+    }
+
+    /// The network's directory.
+    pub(crate) fn network(&self) -> BorrowedFd<'_> {
+        self.network.as_fd()
+    }
+
+    pub(crate) fn networks(&self) -> BorrowedFd<'_> {
+        self.networks.as_fd()
+    }
+
+    /// What was to be done under the lock is done.
+    pub(crate) fn unlock(&self) {
+        let _ = rustix::fs::flock(&self.networks, FlockOperation::Unlock);
+    }
+
+    /// Undoes what the kernel has of the container outside of its namespace; without others, what it has of the network, and
+    /// without any, of all networks. `container` is its directory.
+    pub(crate) fn leave(&self, container: Option<BorrowedFd<'_>>) {
+        let _ = rustix::fs::flock(&self.networks, FlockOperation::LockExclusive);
+        let undo = |dir: BorrowedFd<'_>| undo::all(dir, Some(&self.route), self.netfilter.as_ref());
+        container.into_iter().for_each(undo);
+        if !self.leases.others() {
+            undo(self.network.as_fd());
+        }
+        if !super::in_use(self.users.as_fd()) {
+            undo(self.networks.as_fd());
+        }
+        self.unlock();
+    }
+}

@@ -1,0 +1,73 @@
+//! The steps that make a container's network. All of them are the supervisor's, and come before the clone: it goes into the new
+//! namespace itself, furnishes it, and goes back when the container was born there.
+
+use std::ffi::CString;
+use std::net::IpAddr;
+
+use super::{Host, Op, Side};
+use crate::linux::net::Request;
+use crate::network::Seat;
+use crate::spec::{Kind, Spec};
+
+/// How the interface is called inside, as with docker.
+const INSIDE: &std::ffi::CStr = c"eth0";
+
+/// None for the host's network, or one that is joined.
+pub(super) fn plan(spec: &Spec, host: &Host) -> Vec<Op> {
+    let mut steps = Vec::new();
+    match (&spec.network.kind, &host.seat) {
+        (Kind::None, _) => {
+            steps.push(Op::NewNetwork);
+            steps.push(inside(Request::Up(c"lo".into())));
+        }
+        (Kind::Bridge(_), Some(seat)) => bridge(seat, &mut steps),
+        _ => {}
+    }
+    steps
+}
+
+fn inside(request: Request) -> Op {
+    Op::Ask { side: Side::Inside, request, done: false }
+}
+
+fn outside(request: Request) -> Op {
+    Op::Ask { side: Side::Outside, request, done: false }
+}
+
+fn bridge(seat: &Seat, steps: &mut Vec<Op>) {
+    let interface: CString = CString::new(seat.network.interface.as_str()).unwrap_or_default();
+    steps.push(Op::TakeAddress(Box::new(seat.clone())));
+    let gateways = [(IpAddr::V4(seat.gateway), seat.address.1)]
+        .into_iter()
+        .chain(seat.gateway6.zip(seat.address6).map(|(gateway, (_, prefix))| (IpAddr::V6(gateway), prefix)));
+    let octets = seat.gateway.octets();
+    let mac = [0x02, 0x42, octets[0], octets[1], octets[2], octets[3]];
+    let bridge = |request: Request| Op::Ask { side: Side::Outside, request, done: seat.up };
+    steps.push(bridge(Request::AddBridge { name: interface.clone(), mtu: seat.mtu, mac }));
+    for (address, prefix) in gateways.clone() {
+        steps.push(bridge(Request::Address { name: interface.clone(), address, prefix }));
+    }
+    steps.push(Op::UndoNetwork { interface: interface.clone(), done: seat.up });
+    steps.push(Op::NewNetwork);
+    steps.push(inside(Request::Up(c"lo".into())));
+    steps.push(outside(Request::AddVeth {
+        name: seat.veth.clone(),
+        bridge: interface,
+        peer: INSIDE.into(),
+        mac: seat.mac,
+        mtu: seat.mtu,
+    }));
+    steps.push(inside(Request::Up(INSIDE.into())));
+    let own = [(IpAddr::V4(seat.address.0), seat.address.1)]
+        .into_iter()
+        .chain(seat.address6.map(|(address, prefix)| (IpAddr::V6(address), prefix)));
+    for (address, prefix) in own {
+        steps.push(inside(Request::Address { name: INSIDE.into(), address, prefix }));
+    }
+    if !seat.network.internal {
+        for (gateway, _) in gateways {
+            steps.push(inside(Request::DefaultRoute { name: INSIDE.into(), gateway }));
+        }
+    }
+    steps.push(Op::Member);
+}

@@ -1,0 +1,71 @@
+//! Sentences of the steps that make a network.
+
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::linux::net::{Request, Upon};
+use crate::plan::Op;
+
+pub(super) fn is_about(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::TakeAddress(_)
+            | Op::NewNetwork
+            | Op::Ask { .. }
+            | Op::UndoNetwork { .. }
+            | Op::Member
+            | Op::BackHome
+            | Op::LeaveNetwork
+    )
+}
+
+pub(super) fn sentence(op: &Op, errno: Errno) -> Error {
+    let Op::Ask { request, .. } = op else {
+        let doing = match op {
+            Op::NewNetwork => "make a network namespace",
+            Op::BackHome => "go back to the host's network namespace",
+            _ => "write down who is on the network",
+        };
+        return Error::os(doing, errno).hint(match (op, errno) {
+            (Op::NewNetwork, Errno::PERM) => "it needs root (CAP_SYS_ADMIN): run it as root",
+            (Op::NewNetwork, Errno::INVAL) => "this kernel has none (CONFIG_NET_NS): --network host",
+            (Op::NewNetwork, Errno::NOSPC) => "/proc/sys/user/max_net_namespaces is reached",
+            (Op::NewNetwork, Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT) => "this kernel has no network (CONFIG_NET)",
+            _ => "",
+        });
+    };
+    let shown = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
+    let doing = match request {
+        Request::AddBridge { name, .. } => format!("make the bridge {}", shown(name)),
+        Request::AddVeth { name, bridge, .. } => {
+            format!("make the pair of interfaces {} on {}", shown(name), shown(bridge))
+        }
+        Request::AddUpon { parent, .. } => format!("make an interface on {}", shown(parent)),
+        Request::Move { name, .. } => format!("move the interface {} into the container", shown(name)),
+        Request::Up(name) => format!("switch the interface {} on", shown(name)),
+        Request::Address { name, address, prefix } => format!("give {} the address {address}/{prefix}", shown(name)),
+        Request::DefaultRoute { gateway, .. } => format!("make the default route over {gateway}"),
+        Request::Delete(name) => format!("remove the interface {}", shown(name)),
+    };
+    Error::os(doing, errno).hint(hint(request, errno))
+}
+
+fn hint(request: &Request, errno: Errno) -> &'static str {
+    match (request, errno) {
+        (Request::AddBridge { .. }, Errno::OPNOTSUPP) => {
+            "this kernel has no bridges (CONFIG_BRIDGE, the module bridge)"
+        }
+        (Request::AddVeth { .. }, Errno::OPNOTSUPP) => "this kernel has no such pairs (CONFIG_VETH, the module veth)",
+        (Request::AddVeth { .. }, Errno::XFULL) => "a bridge has 1023 ports at most",
+        (Request::AddUpon { kind: Upon::Macvlan, .. }, Errno::OPNOTSUPP) => {
+            "this kernel has none (CONFIG_MACVLAN, the module macvlan)"
+        }
+        (Request::AddUpon { kind: Upon::Ipvlan, .. }, Errno::OPNOTSUPP) => {
+            "this kernel has none (CONFIG_IPVLAN, the module ipvlan)"
+        }
+        (Request::AddUpon { .. } | Request::Move { .. }, Errno::NODEV) => "there is no such interface",
+        (Request::AddBridge { .. }, Errno::EXIST) => "an interface of that name is there already",
+        (_, Errno::PERM) => "it needs root (CAP_NET_ADMIN): run it as root",
+        _ => "",
+    }
+}
