@@ -226,7 +226,8 @@ impl Container {
             | Op::UndoNetwork { .. }
             | Op::Member
             | Op::BackHome => {
-                net::step(plan, op, &mut self.net, left.network.as_ref()).map_err(|refusal| {
+                let any = inherited.ours.as_ref().ok_or(Errno::BADF)?.as_fd();
+                net::step(plan, op, &mut self.net, left.network.as_ref(), any).map_err(|refusal| {
                     self.why = refusal.said;
                     refusal.errno
                 })?;

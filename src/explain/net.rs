@@ -12,9 +12,9 @@ pub(super) fn text(op: &Op) -> (String, String) {
             "a locked slot of the network is its lease: the kernel lets go of it with the last process that keeps it",
         ),
         Op::NewNetwork => (
-            "socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_ROUTE); unshare(CLONE_NEWNET); socket(AF_NETLINK, …)"
+            "ioctl(ours, SIOCGSKNS); unshare(CLONE_NEWNET); socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_ROUTE)"
                 .into(),
-            "one socket stays in the host's namespace, the other is in the new one",
+            "a socket stays in the namespace where it was opened: one of the host's leads back, this one is inside",
         ),
         Op::Ask { side, request, .. } => {
             return (command(request, *side), why(request).into());

@@ -1,6 +1,7 @@
 //! The supervisor's steps that make a container's network.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::thread::LinkNameSpaceType;
@@ -15,30 +16,43 @@ use linux_raw_sys::general as k;
 
 /// The namespace that is being furnished, and the way back.
 pub(super) struct Net {
-    /// In the host's namespace; None: it is that of the network that was joined.
-    outside: Option<Socket>,
     inside: Socket,
     home: OwnedFd,
-    here: OwnedFd,
+    /// Opened when it is needed first.
+    here: OnceCell<OwnedFd>,
 }
 
-/// Takes one of the steps.
+impl Net {
+    fn here(&self) -> Result<BorrowedFd<'_>, Errno> {
+        if self.here.get().is_none() {
+            let _ = self.here.set(namespace_of(self.inside.fd())?);
+        }
+        self.here.get().map(AsFd::as_fd).ok_or(Errno::BADF)
+    }
+}
+
+/// Takes one of the steps. `any` is a socket of the host's namespace.
 #[inline(never)]
-pub(super) fn step(plan: &Plan, op: &Op, net: &mut Option<Net>, stay: Option<&Stay>) -> Result<(), Refusal> {
+pub(super) fn step(
+    plan: &Plan,
+    op: &Op,
+    net: &mut Option<Net>,
+    stay: Option<&Stay>,
+    any: BorrowedFd<'_>,
+) -> Result<(), Refusal> {
     match op {
         // It had to be taken to be planned.
         Op::TakeAddress(_) | Op::Ask { done: true, .. } | Op::UndoNetwork { done: true, .. } => {}
-        Op::NewNetwork => *net = Some(enter(stay)?),
+        Op::NewNetwork => *net = Some(enter(any)?),
         Op::Ask { side: Side::Outside, request, .. } => {
-            let outside = net.as_ref().and_then(|net| net.outside.as_ref()).or(stay.map(|stay| &stay.route));
-            let here = net.as_ref().map(|net| net.here.as_fd());
+            let outside = &stay.ok_or(Errno::BADF)?.route;
             // What is asked for before there is an inside does not lead there.
-            let outside = outside.ok_or(Errno::BADF)?;
-            request.send(outside, here.unwrap_or(outside.fd()))?;
+            let here = net.as_ref().map_or(Ok(outside.fd()), Net::here)?;
+            request.send(outside, here)?;
         }
         Op::Ask { side: Side::Inside, request, .. } => {
             let net = net.as_ref().ok_or(Errno::BADF)?;
-            request.send(&net.inside, net.here.as_fd())?;
+            request.send(&net.inside, net.inside.fd())?;
         }
         Op::UndoNetwork { interface, .. } => {
             let stay = stay.ok_or(Errno::BADF)?;
@@ -60,14 +74,10 @@ pub(super) fn step(plan: &Plan, op: &Op, net: &mut Option<Net>, stay: Option<&St
     Ok(())
 }
 
-fn enter(stay: Option<&Stay>) -> Result<Net, Errno> {
-    let outside = if stay.is_none() { Some(Socket::route()?) } else { None };
-    let host = outside.as_ref().or(stay.map(|stay| &stay.route)).ok_or(Errno::BADF)?;
-    let home = namespace_of(host.fd())?;
+fn enter(any: BorrowedFd<'_>) -> Result<Net, Errno> {
+    let home = namespace_of(any)?;
     sys::unshare(k::CLONE_NEWNET)?;
-    let inside = Socket::route()?;
-    let here = namespace_of(inside.fd())?;
-    Ok(Net { outside, inside, home, here })
+    Ok(Net { inside: Socket::route()?, home, here: OnceCell::new() })
 }
 
 /// As it goes over the wire, without a wish for an answer.

@@ -49,6 +49,10 @@ pub(crate) struct Address {
 impl Socket {
     /// The number of an interface. ENODEV: there is none of that name.
     pub(crate) fn index(&self, name: &CStr) -> std::result::Result<u32, Errno> {
+        if name == c"lo" {
+            // LOOPBACK_IFINDEX, linux/if.h: in every namespace.
+            return Ok(1);
+        }
         rustix::net::netdevice::name_to_index(self.fd(), name.to_str().map_err(|_| Errno::NODEV)?)
     }
 
