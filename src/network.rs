@@ -14,14 +14,16 @@ use rustix::fs::{Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::linux::file;
 use crate::linux::net::lease::Leases;
 use crate::linux::net::look::Link;
 use crate::linux::net::{Socket, VETH, undo};
 use crate::linux::sys::net::{RangeLock, range_lock};
-use crate::linux::{clock, file};
 
+mod define;
 mod range;
 mod stay;
+pub(crate) use define::{Member, Wish};
 pub(crate) use range::Range;
 pub(crate) use stay::Stay;
 
@@ -33,6 +35,7 @@ const NEW: &CStr = c"new";
 const LEASES: &CStr = c"leases";
 /// The most ports that a bridge has (BR_MAX_PORTS, net/bridge/br_private.h), and with them the most containers.
 const MOST: u32 = 1023;
+const WHO: &str = "nsctl network inspect lists who has which";
 
 /// How a network is: `network.json`.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
@@ -84,10 +87,11 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// What the slot of the lease says: `IP IP6 ID NAME`.
-    pub(crate) fn slot(&self, id: &str, name: Option<&str>) -> String {
-        let address6 = self.address6.map_or("-".into(), |(address, _)| address.to_string());
-        format!("{} {address6} {id} {}", self.address.0, name.unwrap_or("-"))
+    /// What the slot of the lease says.
+    pub(crate) fn slot(&self, id: &str, name: Option<&str>, aliases: &[String]) -> String {
+        let ip6 = self.address6.map_or("-".into(), |(address, _)| address.to_string());
+        let (id, name) = (id.into(), name.unwrap_or("-").into());
+        Member { ip: self.address.0.to_string(), ip6, id, name, aliases: aliases.to_vec() }.slot()
     }
 }
 
@@ -107,10 +111,20 @@ impl Networks {
         Ok(Self { dir })
     }
 
+    /// None: nobody ever made or used one.
+    pub(crate) fn existing(state: BorrowedFd<'_>) -> Option<Self> {
+        Some(Self { dir: file::open_dir(state, DIRECTORY).ok()? })
+    }
+
     /// Keeps others from changing anything until the descriptor is closed or [`Networks::unlock`] is called.
     pub(crate) fn lock(&self) -> Result<()> {
         rustix::fs::flock(&self.dir, FlockOperation::LockExclusive)
             .map_err(|errno| Error::os("lock the directory of networks", errno))
+    }
+
+    /// False: somebody else has the lock.
+    fn try_lock(&self) -> bool {
+        rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive).is_ok()
     }
 
     pub(crate) fn unlock(&self) {
@@ -162,11 +176,7 @@ impl Networks {
     fn network(&self, name: &str, route: &Socket) -> Result<Network> {
         match self.get(name) {
             Some(network) => Ok(network),
-            None if name == DEFAULT => {
-                let network = default(route, &self.all())?;
-                self.write(&network)?;
-                Ok(network)
-            }
+            None if name == DEFAULT => self.define(Wish::default(), route),
             None => Err(Error::new(format!("there is no network {name}"))
                 .hint(format!("nsctl network ls lists them; nsctl network create {name} makes it"))),
         }
@@ -180,10 +190,10 @@ pub(crate) fn foresee(
     wanted: &Wanted<'_>,
     route: &Socket,
 ) -> Result<Seat> {
-    let networks = state.and_then(|state| file::open_dir(state, DIRECTORY).ok()).map(|dir| Networks { dir });
+    let networks = state.and_then(Networks::existing);
     let network = match networks.as_ref().and_then(|networks| networks.get(name)) {
         Some(network) => network,
-        None if name == DEFAULT => default(route, &[])?,
+        None if name == DEFAULT => define::network(Wish::default(), route, &[])?,
         None => return Err(Error::new(format!("there is no network {name}"))),
     };
     let leases = networks.and_then(|networks| Leases::open(networks.dir_of(name).ok()?, LEASES).ok());
@@ -194,16 +204,17 @@ pub(crate) fn foresee(
     seat(network, number, wanted, route)
 }
 
-/// Undoes what the kernel has of networks that nobody uses any more: their last user was killed before it could.
-pub(crate) fn sweep(state: BorrowedFd<'_>) {
-    let Ok(dir) = file::open_dir(state, DIRECTORY) else { return };
-    let networks = Networks { dir };
-    if networks.lock().is_err() {
+/// Undoes what the kernel has of networks that nobody uses any more, since their last user was killed before it could. `wait`: for the lock; who holds that of all containers must not, since a start takes them
+/// the other way round.
+pub(crate) fn sweep(state: BorrowedFd<'_>, wait: bool) {
+    let Some(networks) = Networks::existing(state) else { return };
+    if !networks.try_lock() && !(wait && networks.lock().is_ok()) {
         return;
     }
     for network in networks.all() {
         let Ok(dir) = networks.dir_of(&network.name) else { continue };
-        if Leases::open(&dir, LEASES).is_ok_and(|leases| !leases.others()) {
+        let Ok(leases) = Leases::open(&dir, LEASES) else { continue };
+        if !leases.others() {
             undo::heal(dir.as_fd());
         }
     }
@@ -216,24 +227,6 @@ pub(crate) fn sweep(state: BorrowedFd<'_>) {
 /// Whether anybody else uses any network. Does not allocate.
 fn in_use(users: BorrowedFd<'_>) -> bool {
     range_lock(users, RangeLock::Ask, 0, 1).is_ok_and(|other| other.is_some())
-}
-
-/// The network that is made when none was.
-fn default(route: &Socket, others: &[Network]) -> Result<Network> {
-    let subnet = range::free(route, others)?;
-    let subnet6 = if has_ipv6() { Some(range::local()?) } else { None };
-    Ok(Network {
-        name: DEFAULT.into(),
-        interface: "nsctl0".into(),
-        gateway: subnet.host(1).to_string(),
-        subnet: subnet.to_string(),
-        gateway6: subnet6.map(|range| range.host(1).to_string()).unwrap_or_default(),
-        subnet6: subnet6.map(|range| range.to_string()).unwrap_or_default(),
-        mtu: 0,
-        internal: false,
-        created: clock::epoch_seconds(),
-        labels: Vec::new(),
-    })
 }
 
 /// The kernel has it, and it is not switched off for new interfaces.
@@ -259,14 +252,32 @@ impl Network {
 
     /// The highest number of a host.
     pub(crate) fn last(&self) -> u32 {
-        self.range().map_or(0, |range| range.last_host()).min(MOST)
+        let last6 = self.range6().map_or(MOST, |range| range.last_host());
+        self.range().map_or(0, |range| range.last_host()).min(MOST).min(last6)
     }
 }
 
-/// The number of the host, taken.
+/// The number of the host, taken; with it its address of IPv6.
 fn number(network: &Network, wanted: &Wanted<'_>, leases: &Leases) -> Result<u32> {
     let last = network.last();
     let taken = |errno| Error::os(format!("take an address of the network {}", network.name), errno);
+    if let Some(ip6) = wanted.ip6
+        && network.range6().is_some()
+    {
+        if network.gateway6 == ip6.to_string() {
+            return Err(Error::new(format!("--ip6 {ip6} is the bridge's own address")));
+        }
+        if !leases.take6(ip6).map_err(taken)? {
+            return Err(Error::new(format!("--ip6 {ip6} is taken: another container has it")).hint(WHO));
+        }
+    }
+    // Its own, unless it has one that was asked for.
+    let range6 = network.range6().filter(|_| wanted.ip6.is_none());
+    let free6 = |number: u32| match range6.map(|range| range.host(number)) {
+        Some(IpAddr::V6(address)) if network.gateway6 == address.to_string() => Ok(false),
+        Some(IpAddr::V6(address)) => leases.take6(address).map_err(taken),
+        _ => Ok(true),
+    };
     if let Some(ip) = wanted.ip {
         let range = network.range()?;
         let Some(number) = range.number(ip.into()).filter(|number| (1..=last).contains(number)) else {
@@ -279,31 +290,36 @@ fn number(network: &Network, wanted: &Wanted<'_>, leases: &Leases) -> Result<u32
         if network.gateway == ip.to_string() {
             return Err(Error::new(format!("--ip {ip} is the bridge's own address")));
         }
-        return match leases.take(number).map_err(taken)? {
-            true => Ok(number),
-            false => Err(Error::new(format!("--ip {ip} is taken: another container has it"))
-                .hint("nsctl network inspect lists who has which")),
-        };
+        if !leases.take(number).map_err(taken)? {
+            return Err(Error::new(format!("--ip {ip} is taken: another container has it")).hint(WHO));
+        }
+        if !free6(number)? {
+            return Err(Error::new(format!("the IPv6 address that goes with --ip {ip} is taken"))
+                .hint("--ip6 names another one"));
+        }
+        return Ok(number);
     }
     let gateway = network.range()?.number(network.gateway.parse().map_err(|_| network.broken())?);
     let mut first = 1;
-    loop {
-        match leases.take_lowest(first, last).map_err(taken)? {
-            Some(number) if Some(number) == gateway => first = number + 1,
-            Some(number) => return Ok(number),
-            None => {
-                return Err(Error::new(format!("the network {} is full: it has {last} addresses", network.name))
-                    .hint("nsctl network create makes another one"));
-            }
+    while let Some(number) = leases.take_lowest(first, last).map_err(taken)? {
+        if Some(number) != gateway && free6(number)? {
+            return Ok(number);
         }
+        // The bridge's, or somebody asked for the address of IPv6 that goes with it.
+        leases.give_back(number);
+        first = number + 1;
     }
+    Err(Error::new(format!("the network {} is full: it has {last} addresses", network.name))
+        .hint("nsctl network create makes another one"))
 }
 
 fn seat(network: Network, number: u32, wanted: &Wanted<'_>, route: &Socket) -> Result<Seat> {
     let (range, range6) = (network.range()?, network.range6().filter(|_| has_ipv6()));
     let IpAddr::V4(address) = range.host(number) else { return Err(network.broken()) };
     let address6 = match (wanted.ip6, range6) {
-        (Some(ip6), Some(range)) if range.number(ip6.into()).is_some() => Some((ip6, range.prefix)),
+        (Some(ip6), Some(range)) if range.number(ip6.into()).is_some_and(|number| number > 0) => {
+            Some((ip6, range.prefix))
+        }
         (Some(ip6), _) => {
             let error = Error::new(format!("--ip6 {ip6} is not of the network {}", network.name));
             return Err(match range6 {

@@ -250,7 +250,7 @@ impl State {
         let record = record(dir);
         if record.as_ref().is_some_and(|record| record.network.is_some()) {
             undo::heal(dir.as_fd());
-            network::sweep(self.fd());
+            network::sweep(self.fd(), false);
         }
         match record {
             Some(record) if record.kept => {

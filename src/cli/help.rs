@@ -8,6 +8,7 @@ pub(crate) const VERSION: &str = concat!("nsctl ", env!("CARGO_PKG_VERSION"), " 
 pub(super) const VERBS: &[&str] = &[
     "run", "simple", "ps", "image", "check", "create", "start", "stop", "restart", "kill", "wait", "rm", "pause",
     "unpause", "attach", "logs", "inspect", "exec", "events", "cp", "update", "top", "stats", "rename", "prune",
+    "network",
 ];
 
 pub(crate) fn text(verb: &str) -> &'static str {
@@ -17,6 +18,7 @@ pub(crate) fn text(verb: &str) -> &'static str {
         "ps" => PS,
         "check" => CHECK,
         "image" => IMAGE,
+        "network" => verbs::NETWORK,
         "events" => EVENTS,
         "cp" => CP,
         "create" => verbs::CREATE,
@@ -58,6 +60,7 @@ nsctl runs a command in its own Linux namespaces and cgroups. One static binary,
   nsctl cp SRC DEST                           files between the host and a running container
   nsctl events                                what happened to containers, and what happens
   nsctl image import|ls|rm|inspect            container images as directories to run in
+  nsctl network create|ls|rm|inspect|prune    networks that containers share
   nsctl check                                 what this kernel and this user can do
   nsctl help VERB, nsctl VERB --help          more on a verb
   nsctl --version

@@ -13,6 +13,7 @@ mod logs;
 pub(crate) mod machine;
 pub(crate) mod manage;
 mod names;
+mod network;
 pub(crate) mod ps;
 pub(crate) mod run;
 mod seat;
@@ -21,6 +22,8 @@ pub(crate) mod stats;
 pub(crate) mod table;
 pub(crate) mod top;
 pub(crate) mod update;
+
+pub(crate) use network::network;
 
 use crate::error::{Error, Result};
 use crate::linux::file;

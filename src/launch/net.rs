@@ -61,7 +61,7 @@ pub(super) fn step(
         }
         Op::Member => {
             let (stay, seat) = (stay.ok_or(Errno::BADF)?, seat(plan).ok_or(Errno::BADF)?);
-            stay.leases.write(seat.number, &seat.slot(&plan.id, plan.name.as_deref()))?;
+            stay.leases.write(seat.number, &seat.slot(&plan.id, plan.name.as_deref(), &[]))?;
             stay.unlock();
         }
         Op::BackHome => {

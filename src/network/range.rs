@@ -91,26 +91,45 @@ impl Range {
 
 /// The first of 10.91.0.0/22 and the next ones that meets neither a route nor an address nor another network: as many addresses
 /// as a bridge has ports.
-pub(super) fn free(route: &Socket, others: &[Network]) -> Result<Range> {
-    let used = used(route, others)?;
-    let candidates = (91..=250u8).flat_map(|second| {
+pub(super) fn free(used: &[(Range, String)]) -> Result<Range> {
+    let mut candidates = (91..=250u8).flat_map(|second| {
         (0..64u8).map(move |third| Range { base: Ipv4Addr::new(10, second, third * 4, 0).into(), prefix: 22 })
     });
-    candidates.into_iter().find(|range| !used.iter().any(|other| other.meets(range))).ok_or_else(|| {
+    candidates.find(|range| !used.iter().any(|(other, _)| other.meets(range))).ok_or_else(|| {
         Error::new("no range of addresses is free below 10.0.0.0/8").hint("nsctl network create --subnet names one")
     })
 }
 
-/// What the machine and the other networks have.
-pub(crate) fn used(route: &Socket, others: &[Network]) -> Result<Vec<Range>> {
-    let look = || {
-        let ways = route.routes()?.into_iter().filter_map(|way| way.to);
-        let own = route.addresses()?.into_iter().map(|address| (address.address, address.prefix));
-        Ok(ways.chain(own).collect::<Vec<_>>())
+/// What the other networks and the machine have, and whose it is.
+pub(super) fn used(route: &Socket, others: &[Network]) -> Result<Vec<(Range, String)>> {
+    let networks = others.iter().flat_map(|network| {
+        let name = format!("the network {}", network.name);
+        [Range::parse(&network.subnet), network.range6()]
+            .into_iter()
+            .flatten()
+            .map(move |range| (range, name.clone()))
+    });
+    let mut used: Vec<(Range, String)> = networks.collect();
+    let mut look = || {
+        let links = route.links()?;
+        let of = |index: u32| links.iter().find(|link| link.index == index);
+        let name = |index: u32| of(index).map(|link| link.name.to_string_lossy().into_owned()).unwrap_or_default();
+        // Every interface has one for itself alone.
+        let link_local = Range { base: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0).into(), prefix: 10 };
+        let own = route.addresses()?.into_iter().filter(|own| !link_local.contains(own.address));
+        used.extend(own.map(|own| {
+            (
+                Range::around(own.address, own.prefix),
+                format!("the address {} of {}", own.address, name(own.interface)),
+            )
+        }));
+        let ways = route.routes()?.into_iter().filter_map(|way| Some((way.to?, way.interface)));
+        used.extend(ways.filter(|((to, _), _)| !link_local.contains(*to)).map(|((to, prefix), interface)| {
+            (Range::around(to, prefix), format!("a route over {}", name(interface)))
+        }));
+        Ok(())
     };
-    let found = look().map_err(|refusal: crate::linux::net::Refusal| Error::os("list the routes", refusal.errno))?;
-    let mut used: Vec<Range> = found.into_iter().map(|(base, prefix)| Range::around(base, prefix)).collect();
-    used.extend(others.iter().flat_map(|network| [Range::parse(&network.subnet), network.range6()]).flatten());
+    look().map_err(|refusal: crate::linux::net::Refusal| Error::os("list the routes", refusal.errno))?;
     Ok(used)
 }
 

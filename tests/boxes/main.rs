@@ -17,6 +17,7 @@ mod life;
 mod limits;
 mod masked;
 mod mounts;
+mod names;
 mod nsctl;
 mod oci;
 mod places;
@@ -121,6 +122,7 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("images", store::CASES),
     ("verbs", verbs::CASES),
     ("verbs", copies::CASES),
+    ("names", names::CASES),
     ("terminals", terminals::UNMASKED),
     ("terminals", terminals::attached::CASES),
 ];

@@ -123,3 +123,29 @@ is killed.
 Exit status: the command's; 128+n if signal n ended it; 127 not found, 126 found but not executable, 125 nsctl
 itself failed, 1 there is no such container, or it does not run.
 ";
+
+pub(super) const NETWORK: &str = "\
+nsctl network create [OPTIONS] NAME
+nsctl network ls [-q] [--format table|json|COLUMN,...]
+nsctl network inspect NAME...
+nsctl network rm [-f] NAME...
+nsctl network prune [-f]
+
+Networks that containers share: nsctl run --network NAME. The default one, bridge, is made when it is first used, or by create
+bridge, if it shall be another one. A network's bridge is an interface (nsctl0, nsctl1, ...) that exists only while a container is
+on the network.
+
+  --subnet ADDRESS/PREFIX    of IPv4, of IPv6, or one of each; default: a free one below 10.91.0.0, and a random one of fd00::/8
+  --gateway ADDRESS          the bridge's own address, of IPv4 or IPv6; default: the first
+  --ipv6[=false]             with IPv6; default: if the kernel has it
+  --internal                 it leads nowhere else
+  --mtu N, -o mtu=N          bytes; default: as the interface that leads to the world
+  --label NAME=VALUE         shown by ls and inspect
+  -q, --quiet                ls: names only
+  --format table|json        ls: json is an array of objects
+  --format COLUMN,...        ls: name, interface, subnet, subnet6, containers, internal, labels
+  -f, --force                rm: one that is not there is no error; prune: without asking
+
+A range that meets an address or a route of the host's, or another network, is refused. rm refuses a network that a running
+container is on. prune removes those that none is on, but for bridge, and what containers left behind that were killed.
+";

@@ -2,10 +2,11 @@
 //! container's keeper has, and the kernel lets go of it however that ends. So no lease outlives its container, and none has to be
 //! cleaned up.
 //!
-//! The file has one slot for each host number of the network; who has it writes there who it is, as `IP IP6 ID NAME`. What is
+//! The file has one slot for each host number of the network; who has it writes there who it is, as `IP IP6 ID NAME ALIAS…` (an absent one is `-`). What is
 //! written in a slot that is not locked is what somebody left.
 
 use std::ffi::CStr;
+use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
@@ -13,7 +14,9 @@ use rustix::io::Errno;
 
 use crate::linux::sys::net::{RangeLock, range_lock};
 
-const SLOT: usize = 256;
+const SLOT: usize = 512;
+/// Behind all slots, a byte for each address of IPv6, by its last 62 bits: whoever has the address has the byte, and nothing is written.
+const SIX: u64 = 1 << 62;
 
 /// The open file of a network; what is leased by it is held until it is closed.
 pub(crate) struct Leases {
@@ -29,11 +32,25 @@ impl Leases {
 
     /// Takes the slot of a host number. False: somebody else has it.
     pub(crate) fn take(&self, number: u32) -> Result<bool, Errno> {
-        match range_lock(self.file.as_fd(), RangeLock::Take, start(number), SLOT as u64) {
+        self.lock(start(number), SLOT as u64)
+    }
+
+    fn lock(&self, at: u64, length: u64) -> Result<bool, Errno> {
+        match range_lock(self.file.as_fd(), RangeLock::Take, at, length) {
             Ok(_) => Ok(true),
             Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Gives a slot back that was taken.
+    pub(crate) fn give_back(&self, number: u32) {
+        let _ = range_lock(self.file.as_fd(), RangeLock::Release, start(number), SLOT as u64);
+    }
+
+    /// Takes an address of IPv6. False: somebody else has it.
+    pub(crate) fn take6(&self, address: Ipv6Addr) -> Result<bool, Errno> {
+        self.lock(SIX | u128::from(address) as u64 & (SIX - 1), 1)
     }
 
     /// The lowest host number from `first` up to `last` that nobody has; it is taken.
@@ -110,6 +127,14 @@ mod tests {
         one.write(2, "10.0.0.2 - abc web").unwrap();
         two.write(3, "x").unwrap();
         assert_eq!(three.held(9), Ok(vec![(2, "10.0.0.2 - abc web".into()), (3, "x".into())]));
+        // An address of IPv6 is nobody else's either, and no slot.
+        let address: Ipv6Addr = "fd00::ffff:ffff:ffff:ffff".parse().unwrap();
+        assert_eq!([two.take6(address), three.take6(address)], [Ok(true), Ok(false)]);
+        assert_eq!(three.held(9).unwrap().len(), 2);
+        assert_eq!(three.take(7), Ok(true));
+        three.give_back(7);
+        assert_eq!(two.take(7), Ok(true));
+        two.give_back(7);
         drop(one);
         assert_eq!(three.held(9), Ok(vec![(3, "x".into())]));
         assert_eq!(three.take_lowest(2, 5), Ok(Some(2)));

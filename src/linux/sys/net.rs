@@ -41,6 +41,8 @@ pub(crate) enum RangeLock {
     Take,
     /// F_OFD_SETLK, F_RDLCK.
     Share,
+    /// F_OFD_SETLK, F_UNLCK.
+    Release,
     /// F_OFD_GETLK: the first range that somebody else has.
     Ask,
 }
@@ -57,6 +59,7 @@ pub(crate) fn range_lock(
     let (command, kind) = match what {
         RangeLock::Take => (libc::F_OFD_SETLK, libc::F_WRLCK),
         RangeLock::Share => (libc::F_OFD_SETLK, libc::F_RDLCK),
+        RangeLock::Release => (libc::F_OFD_SETLK, libc::F_UNLCK),
         RangeLock::Ask => (libc::F_OFD_GETLK, libc::F_WRLCK),
     };
     // SAFETY: a structure of integers.
