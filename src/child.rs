@@ -238,7 +238,8 @@ impl Child<'_> {
             | Op::NewNetwork
             | Op::Ask { .. }
             | Op::UndoNetwork { .. }
-            | Op::Member
+            | Op::Member { .. }
+            | Op::Hosts(_)
             | Op::BackHome
             | Op::LeaveNetwork
             | Op::JoinPidOfContainer { .. }

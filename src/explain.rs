@@ -110,9 +110,10 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::NewNetwork
         | Op::Ask { .. }
         | Op::UndoNetwork { .. }
-        | Op::Member
+        | Op::Member { .. }
+        | Op::Hosts(_)
         | Op::BackHome
-        | Op::LeaveNetwork => return net::text(op),
+        | Op::LeaveNetwork => return net::text(plan, op),
         Op::MakeUpper { .. }
         | Op::MakeIdMap(_)
         | Op::OpenSource { .. }

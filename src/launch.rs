@@ -224,13 +224,17 @@ impl Container {
             | Op::NewNetwork
             | Op::Ask { .. }
             | Op::UndoNetwork { .. }
-            | Op::Member
+            | Op::Member { .. }
             | Op::BackHome => {
                 let any = inherited.ours.as_ref().ok_or(Errno::BADF)?.as_fd();
                 net::step(plan, op, &mut self.net, left.network.as_ref(), any).map_err(|refusal| {
                     self.why = refusal.said;
                     refusal.errno
                 })?;
+            }
+            Op::Hosts(text) => {
+                let claim = self.claim.as_ref().ok_or(Errno::NOENT)?;
+                net::write_hosts(claim.dir.as_fd(), text)?;
             }
             Op::OpenNothing => {
                 let flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -375,10 +379,13 @@ impl Container {
     pub(crate) fn clear_up(&self, plan: &Plan) {
         for (index, Step { op, .. }) in plan.steps.iter().enumerate() {
             match op {
-                Op::LeaveNetwork if !false => {
+                Op::LeaveNetwork => {
                     self.announce(plan, index);
                     let dir = self.claim.as_ref().map(|claim| claim.dir.as_fd());
-                    self.left_behind.network.iter().for_each(|network| network.leave(dir));
+                    if let Some(network) = &self.left_behind.network {
+                        network.leave(dir);
+                        net::seat(plan).iter().for_each(|seat| network.say_farewell(seat));
+                    }
                 }
                 Op::RemoveGroup { group } if *group < self.left_behind.roots.len() => {
                     self.announce(plan, index);

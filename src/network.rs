@@ -21,9 +21,11 @@ use crate::linux::net::{Socket, VETH, undo};
 use crate::linux::sys::net::{RangeLock, range_lock};
 
 mod define;
+mod hosts;
 mod range;
 mod stay;
 pub(crate) use define::{Member, Wish};
+pub(crate) use hosts::{HOSTS, MARK};
 pub(crate) use range::Range;
 pub(crate) use stay::Stay;
 
@@ -166,7 +168,7 @@ impl Networks {
         let open = |errno| Error::os(format!("open the network {name}"), errno);
         let dir = self.dir_of(name).map_err(open)?;
         let leases = Leases::open(&dir, LEASES).map_err(open)?;
-        let number = number(&network, wanted, &leases)?;
+        let number = number(&network, wanted, Some(&leases))?;
         let seat = seat(network, number, wanted, &route)?;
         let stay =
             Stay::new(self.dir.try_clone().map_err(|_| open(Errno::MFILE))?, dir, leases, route).map_err(open)?;
@@ -197,24 +199,26 @@ pub(crate) fn foresee(
         None => return Err(Error::new(format!("there is no network {name}"))),
     };
     let leases = networks.and_then(|networks| Leases::open(networks.dir_of(name).ok()?, LEASES).ok());
-    let number = match &leases {
-        Some(leases) => number(&network, wanted, leases)?,
-        None => 2,
-    };
+    // A plan that is made again is that of a container that has what it asked for.
+    let leases = leases.filter(|_| wanted.ip.is_none() && wanted.ip6.is_none());
+    let number = number(&network, wanted, leases.as_ref())?;
     seat(network, number, wanted, route)
 }
 
-/// Undoes what the kernel has of networks that nobody uses any more, since their last user was killed before it could. `wait`: for the lock; who holds that of all containers must not, since a start takes them
+/// Undoes what the kernel has of networks that nobody uses any more, since their last user was killed before it could, and tells
+/// those that are used who is still there. `wait`: for the lock; who holds that of all containers must not, since a start takes them
 /// the other way round.
 pub(crate) fn sweep(state: BorrowedFd<'_>, wait: bool) {
     let Some(networks) = Networks::existing(state) else { return };
-    if !networks.try_lock() && !(wait && networks.lock().is_ok()) {
+    if !(networks.try_lock() || wait && networks.lock().is_ok()) {
         return;
     }
     for network in networks.all() {
         let Ok(dir) = networks.dir_of(&network.name) else { continue };
         let Ok(leases) = Leases::open(&dir, LEASES) else { continue };
-        if !leases.others() {
+        if leases.others() {
+            hosts::tell(networks.dir.as_fd(), &leases, network.last(), None);
+        } else {
             undo::heal(dir.as_fd());
         }
     }
@@ -257,17 +261,19 @@ impl Network {
     }
 }
 
-/// The number of the host, taken; with it its address of IPv6.
-fn number(network: &Network, wanted: &Wanted<'_>, leases: &Leases) -> Result<u32> {
+/// The number of the host, taken; with it its address of IPv6. Without leases all are free.
+fn number(network: &Network, wanted: &Wanted<'_>, leases: Option<&Leases>) -> Result<u32> {
     let last = network.last();
-    let taken = |errno| Error::os(format!("take an address of the network {}", network.name), errno);
+    let failed = |errno| Error::os(format!("take an address of the network {}", network.name), errno);
+    let take = |number| leases.map_or(Ok(true), |leases| leases.take(number)).map_err(failed);
+    let take6 = |address| leases.map_or(Ok(true), |leases| leases.take6(address)).map_err(failed);
     if let Some(ip6) = wanted.ip6
         && network.range6().is_some()
     {
         if network.gateway6 == ip6.to_string() {
             return Err(Error::new(format!("--ip6 {ip6} is the bridge's own address")));
         }
-        if !leases.take6(ip6).map_err(taken)? {
+        if !take6(ip6)? {
             return Err(Error::new(format!("--ip6 {ip6} is taken: another container has it")).hint(WHO));
         }
     }
@@ -275,7 +281,7 @@ fn number(network: &Network, wanted: &Wanted<'_>, leases: &Leases) -> Result<u32
     let range6 = network.range6().filter(|_| wanted.ip6.is_none());
     let free6 = |number: u32| match range6.map(|range| range.host(number)) {
         Some(IpAddr::V6(address)) if network.gateway6 == address.to_string() => Ok(false),
-        Some(IpAddr::V6(address)) => leases.take6(address).map_err(taken),
+        Some(IpAddr::V6(address)) => take6(address),
         _ => Ok(true),
     };
     if let Some(ip) = wanted.ip {
@@ -290,7 +296,7 @@ fn number(network: &Network, wanted: &Wanted<'_>, leases: &Leases) -> Result<u32
         if network.gateway == ip.to_string() {
             return Err(Error::new(format!("--ip {ip} is the bridge's own address")));
         }
-        if !leases.take(number).map_err(taken)? {
+        if !take(number)? {
             return Err(Error::new(format!("--ip {ip} is taken: another container has it")).hint(WHO));
         }
         if !free6(number)? {
@@ -300,14 +306,14 @@ fn number(network: &Network, wanted: &Wanted<'_>, leases: &Leases) -> Result<u32
         return Ok(number);
     }
     let gateway = network.range()?.number(network.gateway.parse().map_err(|_| network.broken())?);
-    let mut first = 1;
-    while let Some(number) = leases.take_lowest(first, last).map_err(taken)? {
-        if Some(number) != gateway && free6(number)? {
-            return Ok(number);
+    for number in (1..=last).filter(|number| Some(*number) != gateway) {
+        if take(number)? {
+            if free6(number)? {
+                return Ok(number);
+            }
+            // Somebody asked for the address of IPv6 that goes with it.
+            leases.iter().for_each(|leases| leases.give_back(number));
         }
-        // The bridge's, or somebody asked for the address of IPv6 that goes with it.
-        leases.give_back(number);
-        first = number + 1;
     }
     Err(Error::new(format!("the network {} is full: it has {last} addresses", network.name))
         .hint("nsctl network create makes another one"))

@@ -16,13 +16,14 @@ use crate::state::Words;
 mod environment;
 mod exec;
 mod groups;
+mod names;
 mod net;
 mod op;
 mod tree;
 pub(crate) use environment::DEFAULT_PATH;
 pub(crate) use groups::settings;
 pub(crate) use op::{Group, MOMENT, Op, SUPERVISOR_ENDED, Side, Step, Who};
-pub(crate) use tree::{Base, CgroupView, Lower, Lowers, Mount, Place};
+pub(crate) use tree::{Base, CgroupView, Lower, Lowers, Mount, Over, Place, Provided};
 
 /// What the plan has to know of the machine and the caller.
 pub(crate) struct Host {
@@ -55,8 +56,10 @@ pub(crate) struct Ground {
     /// The terminal that is the caller's standard input.
     pub(crate) terminal: Option<CString>,
     pub(crate) terminal_number: Option<u64>,
-    /// The machine's resolv.conf(5).
+    /// resolv.conf(5), as the container shall have it.
     pub(crate) resolv: Vec<u8>,
+    /// A server that nothing inside reaches, where there is no other.
+    pub(crate) unreachable: Option<String>,
     /// How many processors have a thermal_throttle directory.
     pub(crate) throttled_cpus: u32,
     pub(crate) devices: Vec<DeviceNode>,

@@ -1,7 +1,7 @@
 //! What was asked for, in the user's words but checked: sizes are numbers, names are valid, contradictions are
 //! gone. Defaults live here and only here.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 
 use crate::cli;
@@ -13,6 +13,7 @@ mod health;
 mod keep;
 mod limits;
 mod mounts;
+mod names;
 mod network;
 mod process;
 mod root;
@@ -23,10 +24,14 @@ pub(crate) use health::Health;
 pub(crate) use keep::{Keep, Restart};
 pub(crate) use limits::{CPU_PERIOD, Limits, Throttle, UNLIMITED, size, weight_of_shares};
 pub(crate) use mounts::{Device, IdMap, Mount, What};
+pub(crate) use names::Names;
 pub(crate) use network::{Kind, Network};
 pub(crate) use process::{Defaults, MOST_GROUPS, Principal, User, Variable, signal};
 pub(crate) use root::{Changes, From, MAX_UNPACKED, Root};
 pub(crate) use time::moment;
+
+/// What a container is called that nobody gave a host name.
+pub(crate) const DEFAULT_HOSTNAME: &CStr = c"container";
 
 /// Where one of the container's namespaces comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +57,7 @@ pub(crate) struct Namespaces {
 pub(crate) struct Spec {
     pub(crate) namespaces: Namespaces,
     pub(crate) network: Network,
+    pub(crate) names: Names,
     pub(crate) hostname: Option<CString>,
     pub(crate) domainname: Option<CString>,
     /// nsctl itself is PID 1 and the command its child.
@@ -118,7 +124,7 @@ impl Spec {
         };
         let private = |namespace: &Namespace| *namespace == Namespace::Private;
         let hostname = uts_name("--hostname", run.hostname.clone(), &namespaces.uts)?;
-        let default = private(&namespaces.uts).then(|| c"container".into());
+        let default = private(&namespaces.uts).then(|| DEFAULT_HOSTNAME.into());
         let workdir = run.workdir.clone().map(|dir| c_string("--workdir", dir)).transpose()?;
         if let Some(dir) = workdir.as_ref().filter(|dir| root.is_some() && !dir.to_bytes().starts_with(b"/")) {
             return Err(Error::new(format!("--workdir {} is not absolute", dir.to_string_lossy()))
@@ -165,6 +171,7 @@ impl Spec {
             oom_score_adj: cgroup::oom_score_adj(run.cgroup.oom_score_adj.as_deref())?,
             limits,
             listed: true,
+            names: Names::new(&run.net, &network.kind, root.is_some())?,
             argv: process::words(run.argv, run.entrypoint, image)?,
             namespaces,
             network,

@@ -57,8 +57,20 @@ pub(crate) const CONTROL: &CStr = c"control";
 pub(crate) const HEALTH: &CStr = c"health";
 pub(crate) const STOPPING: &CStr = c"stopping";
 /// All that may be in a container's directory.
-const FILES: [&CStr; 11] =
-    [RECORD, NEW, status::STATUS, words::WORDS, words::ENVIRON, LOG, OLD_LOG, CONTROL, STOPPING, HEALTH, undo::UNDO];
+const FILES: [&CStr; 12] = [
+    RECORD,
+    NEW,
+    status::STATUS,
+    words::WORDS,
+    words::ENVIRON,
+    LOG,
+    OLD_LOG,
+    CONTROL,
+    STOPPING,
+    HEALTH,
+    undo::UNDO,
+    network::HOSTS,
+];
 /// A directory without a record may be one that is being made.
 const GRACE_SECONDS: i64 = 2;
 

@@ -113,6 +113,11 @@ Namespaces (host: stay in the caller's; private: a new one; /proc/PID/ns/NAME or
   --net, --network host|private|PATH             default: host; private has a loopback device that is down
   -h, --hostname NAME                            default: container (in a private UTS namespace)
   --domainname NAME                              NIS domain name
+  --network-alias NAME                           one more name by which others on its network find it
+  --add-host NAME:ADDRESS                        a line of /etc/hosts; host-gateway is the host itself
+  --dns ADDRESS                                  a server for resolv.conf; default: the host's that are in reach
+  --dns-search DOMAIN, --dns-option OPTION       likewise; --dns-search . is none
+                                                 (these three: with a root of its own)
 
 Process
   -u, --user USER[:GROUP]         names are looked up in the container; digits are always a number

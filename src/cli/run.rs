@@ -150,7 +150,6 @@ fn not_here(name: &str) -> Error {
         "privileged" | "cap-add" | "cap-drop" | "security-opt" | "userns" => {
             "the command keeps the caller's capabilities; --user makes it an ordinary user"
         }
-        "dns" | "dns-search" | "dns-option" | "add-host" => "-v FILE:/etc/resolv.conf, or -v FILE:/etc/hosts",
         "kernel-memory" | "memory-swappiness" | "oom-kill-disable" | "cpu-rt-period" | "cpu-rt-runtime" => {
             "kernels have dropped it, or do so with cgroup v2"
         }

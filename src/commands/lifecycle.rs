@@ -7,6 +7,7 @@ use super::container::{self, Container, REFUSED, done, each, each_of};
 use super::{print, start};
 use crate::cli;
 use crate::error::{Error, Result};
+use crate::network;
 use crate::spec;
 use crate::state::events::Value;
 use crate::state::{self, Phase, Status};
@@ -126,7 +127,15 @@ fn await_end(container: &Container, seconds: Option<u64>) -> Result<()> {
             return Err(container.refused("does not end, not even by SIGKILL").hint("it is stuck in the kernel"));
         }
     }
+    leave_network(container);
     Ok(())
+}
+
+/// The others on its network are told that it is gone.
+fn leave_network(container: &Container) {
+    if container.record().network.is_some() {
+        network::sweep(container.state.fd(), true);
+    }
 }
 
 fn thaw(container: &Container) {
@@ -232,6 +241,7 @@ pub(crate) fn remove(container: &Container, force: bool) -> Result<()> {
                     // Its PID 1 may have been killed when it had said how it ended, and before it had cleared up.
                     ended.state.remove_groups(ended.record());
                     ended.state.remove(ended.record());
+                    leave_network(&ended);
                     ended.note("destroy", &[]);
                     return Ok(());
                 }

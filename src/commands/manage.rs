@@ -6,6 +6,7 @@ use super::container::{self, Container, REFUSED, done};
 use super::{lifecycle, print};
 use crate::cli;
 use crate::error::{self, Error, Result};
+use crate::network::Networks;
 use crate::spec;
 use crate::state::Phase;
 use crate::state::events::Value;
@@ -22,6 +23,10 @@ pub(crate) fn rename(typed: &cli::Rename) -> Result<u8> {
         let error = Error::os(format!("rename container {}", typed.container), errno).code(REFUSED);
         if errno == Errno::EXIST { error.hint(format!("another container has the name {name}")) } else { error }
     })?;
+    let record = container.record();
+    if let (Some(attachment), Some(networks)) = (&record.network, Networks::existing(container.state.fd())) {
+        networks.rename(&attachment.network, &record.id, &name);
+    }
     container.note("rename", &[("oldName", Value::Text(&old))]);
     Ok(0)
 }

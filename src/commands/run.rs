@@ -159,6 +159,11 @@ fn warn(spec: &Spec, host: &Host, explain: bool) {
             "nsctl: warning: no place for state in /run, /dev/shm or /tmp; nsctl ps will not list this container"
         );
     }
+    if let Some(server) = &host.ground.unreachable {
+        eprintln!(
+            "nsctl: warning: the DNS server {server} is the host's own and not in reach from another network; --dns names one"
+        );
+    }
     let changes = spec.root.as_ref().map(|root| (&root.changes, root.read_only));
     if let Some((Changes::Memory { asked: false, .. }, false)) = changes
         && !host.ground.overlay

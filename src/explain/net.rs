@@ -3,9 +3,9 @@
 use std::ffi::CStr;
 
 use crate::linux::net::{Request, Upon};
-use crate::plan::{Op, Side};
+use crate::plan::{Op, Plan, Side};
 
-pub(super) fn text(op: &Op) -> (String, String) {
+pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
     let (call, why): (String, &str) = match op {
         Op::TakeAddress(seat) => (
             format!("flock(networks, LOCK_EX); fcntl(leases, F_OFD_SETLK, {{F_WRLCK, slot {}}})", seat.number),
@@ -22,7 +22,14 @@ pub(super) fn text(op: &Op) -> (String, String) {
         Op::UndoNetwork { .. } => {
             ("write(\"undo\", …)".into(), "the message that removes the bridge, for whoever is the last to leave")
         }
-        Op::Member => ("pwrite(leases, …); flock(networks, LOCK_UN)".into(), "who has the address"),
+        Op::Hosts(_) => (
+            format!("openat(\"{}/hosts\", O_CREAT|O_TRUNC, 0644); write(…)", plan.id),
+            "what it will see as /etc/hosts",
+        ),
+        Op::Member { .. } => (
+            "pwrite(leases, …); pwrite(\"ID/hosts\", …); flock(networks, LOCK_UN)".into(),
+            "who has the address, and what its names are: told to all on the network that have a root of their own",
+        ),
         Op::LeaveNetwork => (
             "flock(networks, LOCK_EX); sendto(…); fcntl(leases, F_OFD_GETLK, …)".into(),
             "what is outside is undone; without others on the network, the bridge as well",

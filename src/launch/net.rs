@@ -3,13 +3,14 @@
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::LinkNameSpaceType;
 
 use crate::linux::net::{Message, Refusal, Request, Socket, undo};
-use crate::linux::sys;
 use crate::linux::sys::net::namespace_of;
-use crate::network::{Seat, Stay};
+use crate::linux::{file, sys};
+use crate::network::{HOSTS, Seat, Stay};
 use crate::plan::{Op, Plan, Side};
 
 use linux_raw_sys::general as k;
@@ -59,9 +60,9 @@ pub(super) fn step(
             let delete = Request::Delete(interface.clone()).message_for(&stay.route)?;
             undo::keep(stay.network(), &[(undo::ROUTE, wire(&delete))])?;
         }
-        Op::Member => {
+        Op::Member { aliases } => {
             let (stay, seat) = (stay.ok_or(Errno::BADF)?, seat(plan).ok_or(Errno::BADF)?);
-            stay.leases.write(seat.number, &seat.slot(&plan.id, plan.name.as_deref(), &[]))?;
+            stay.join(seat, &seat.slot(&plan.id, plan.name.as_deref(), aliases))?;
             stay.unlock();
         }
         Op::BackHome => {
@@ -78,6 +79,16 @@ fn enter(any: BorrowedFd<'_>) -> Result<Net, Errno> {
     let home = namespace_of(any)?;
     sys::unshare(k::CLONE_NEWNET)?;
     Ok(Net { inside: Socket::route()?, home, here: OnceCell::new() })
+}
+
+/// What the container sees as /etc/hosts, in its directory.
+pub(super) fn write_hosts(dir: BorrowedFd<'_>, text: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mode = Mode::from_raw_mode(0o644);
+    let hosts = rustix::fs::openat(dir, HOSTS, flags, mode)?;
+    // Everybody's to read, whatever the caller's umask is.
+    rustix::fs::fchmod(&hosts, mode)?;
+    file::write_all(hosts, text)
 }
 
 /// As it goes over the wire, without a wish for an answer.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use super::Leases;
+use super::{Leases, Seat, hosts};
 use crate::linux::net::{Socket, undo};
 use crate::linux::sys::net::{RangeLock, range_lock};
 
@@ -40,6 +40,20 @@ impl Stay {
     /// What was to be done under the lock is done.
     pub(crate) fn unlock(&self) {
         let _ = rustix::fs::flock(&self.networks, FlockOperation::Unlock);
+    }
+
+    /// Tells all on the network that this container is there, too. To be called under the lock.
+    pub(crate) fn join(&self, seat: &Seat, slot: &str) -> Result<(), Errno> {
+        self.leases.write(seat.number, slot)?;
+        hosts::tell(self.networks.as_fd(), &self.leases, seat.network.last(), Some(slot));
+        Ok(())
+    }
+
+    /// Tells the others that it is not. PID 1, which does not allocate, leaves that to whoever comes next.
+    pub(crate) fn say_farewell(&self, seat: &Seat) {
+        let _ = rustix::fs::flock(&self.networks, FlockOperation::LockExclusive);
+        hosts::tell(self.networks.as_fd(), &self.leases, seat.network.last(), None);
+        self.unlock();
     }
 
     /// Undoes what the kernel has of the container outside of its namespace; without others, what it has of the network, and

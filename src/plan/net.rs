@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::net::IpAddr;
 
-use super::{Host, Op, Side};
+use super::{Host, Op, Side, names};
 use crate::linux::net::Request;
 use crate::network::Seat;
 use crate::spec::{Kind, Spec};
@@ -20,7 +20,13 @@ pub(super) fn plan(spec: &Spec, host: &Host) -> Vec<Op> {
             steps.push(Op::NewNetwork);
             steps.push(inside(Request::Up(c"lo".into())));
         }
-        (Kind::Bridge(_), Some(seat)) => bridge(seat, &mut steps),
+        (Kind::Bridge(_), Some(seat)) => {
+            bridge(seat, &mut steps);
+            if spec.root.is_some() {
+                steps.push(Op::Hosts(names::hosts(spec, Some(seat)).into_bytes()));
+            }
+            steps.push(Op::Member { aliases: names::aliases(spec) });
+        }
         _ => {}
     }
     steps
@@ -69,5 +75,4 @@ fn bridge(seat: &Seat, steps: &mut Vec<Op>) {
             steps.push(inside(Request::DefaultRoute { name: INSIDE.into(), gateway }));
         }
     }
-    steps.push(Op::Member);
 }

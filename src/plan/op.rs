@@ -89,8 +89,12 @@ pub(crate) enum Op {
         interface: CString,
         done: bool,
     },
-    /// Who has the address, written down.
-    Member,
+    /// What the container sees as /etc/hosts, but for the names of others.
+    Hosts(Vec<u8>),
+    /// Who has the address, written down, and told to others with its name and these.
+    Member {
+        aliases: Vec<String>,
+    },
     /// Out of the container's network namespace.
     BackHome,
     /// At the end.

@@ -13,7 +13,8 @@ pub(super) fn is_about(op: &Op) -> bool {
             | Op::NewNetwork
             | Op::Ask { .. }
             | Op::UndoNetwork { .. }
-            | Op::Member
+            | Op::Member { .. }
+            | Op::Hosts(_)
             | Op::BackHome
             | Op::LeaveNetwork
     )

@@ -105,6 +105,7 @@ const TREES: &[(&str, &[(&str, Case)])] = &[
     ("mounts", kernel::CASES),
     ("identity", identity::CASES),
     ("terminals", terminals::CASES),
+    ("names", names::TREES),
 ];
 
 /// Who the command is depends on how files are found, not on how they were mounted.

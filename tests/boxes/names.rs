@@ -1,4 +1,4 @@
-//! Networks that are made and removed, and the addresses on them. Each test has a network namespace of its own for
+//! Networks that are made and removed, and how containers on one find each other. Each test has a network namespace of its own for
 //! its host, so that nothing of the machine's changes.
 
 use std::fs;
@@ -11,15 +11,24 @@ use libtest_mimic::Failed;
 use crate::Case;
 use crate::host::{Scratch, plain};
 use crate::nsctl::{Outcome, Running, command, must, outcome};
+use crate::root::Root;
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("networks_are_made_shown_and_removed", networks),
     ("a_range_of_somebody_else_is_refused_by_its_name", collisions),
     ("a_network_in_use_stays", in_use),
     ("what_a_killed_container_left_is_pruned", pruned),
+    ("containers_reach_each_other_by_name", by_name),
+    ("names_come_and_go_with_containers", come_and_go),
+    ("resolv_conf_has_what_is_in_reach", resolv_conf),
     ("addresses_of_ipv6_are_one_containers_alone", addresses),
     ("inspect_shows_the_place_on_the_network", inspected),
+    ("what_needs_a_root_says_so", without_root),
 ];
+
+/// Those about the container's files.
+pub(crate) const TREES: &[(&str, Case)] =
+    &[("etc_hosts_is_the_containers_own", own_hosts), ("a_root_does_not_lead_its_hosts_file_elsewhere", hostile)];
 
 /// A host of a test's own: its network namespace, and nsctl's state.
 struct World {
@@ -86,6 +95,12 @@ impl World {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         Err(format!("interfaces are left: {}", self.links()).into())
+    }
+
+    /// What a container's /etc/hosts says of others.
+    fn hosts(&self, container: &str) -> String {
+        let outcome = self.nsctl(&["exec", container, "cat", "/etc/hosts"]);
+        outcome.out.split_once("knows them:\n").map_or(outcome.out.clone(), |(_, others)| others.into())
     }
 }
 
@@ -226,6 +241,178 @@ fn pruned() -> Result<(), Failed> {
     world.no_links()
 }
 
+fn by_name() -> Result<(), Failed> {
+    let world = World::new();
+    world.start(&["--network", "bridge", "--name", "web"], "echo hello > /tmp/index.html; httpd -f -p 80 -h /tmp")?;
+    let script = "ping -4 -c 1 -W 2 web && ping -6 -c 1 -W 2 web && wget -q -O - http://web/index.html && \
+                  grep web /etc/hosts | tail -n 1 | cut -f1";
+    let outcome = world.run(&["--network", "bridge", "--name", "client"], script);
+    must(outcome.code == 0 && outcome.out.contains("hello\n"), "by its name", &outcome)?;
+    let six = outcome.out.lines().last().unwrap_or_default();
+    let script = format!("wget -q -O - 'http://[{six}]/index.html'");
+    let outcome = world.run(&["--network", "bridge"], &script);
+    must(outcome.out == "hello\n", "over IPv6", &outcome)
+}
+
+fn come_and_go() -> Result<(), Failed> {
+    let world = World::new();
+    world.start(&["--network", "bridge", "--name", "one", "--hostname", "host-one"], WAIT)?;
+    let alone = world.hosts("one");
+    must(alone.lines().count() == 2 && alone.contains("10.91.0.2\tone "), &alone, &world.nsctl(&["ps"]))?;
+    world.start(&["--network", "bridge", "--name", "two", "--network-alias", "db"], WAIT)?;
+    // Without a root of its own it is found, and sees the host's file.
+    let bare = world.nsctl(&["run", "-d", "--network", "bridge", "--name", "bare", "sleep", "1000"]);
+    must(bare.code == 0, "without a root", &bare)?;
+    for name in ["one", "two"] {
+        let hosts = world.hosts(name);
+        let names: Vec<&str> =
+            hosts.lines().filter_map(|line| line.split_once('\t')).map(|(_, names)| names).collect();
+        let right = names.len() == 6
+            && names[0].starts_with("one ")
+            && names[0].ends_with(" host-one")
+            && names[2].starts_with("two ")
+            && names[2].ends_with(" db")
+            && names[4].starts_with("bare ");
+        must(right, &hosts, &bare)?;
+    }
+    let renamed = world.nsctl(&["rename", "two", "three"]);
+    must(renamed.code == 0 && world.hosts("one").contains("\tthree "), &world.hosts("one"), &renamed)?;
+    let stopped = world.nsctl(&["stop", "-t", "0", "three"]);
+    must(stopped.code == 0 && !world.hosts("one").contains("three"), &world.hosts("one"), &stopped)?;
+    let started = world.nsctl(&["start", "three"]);
+    must(started.code == 0 && world.hosts("one").contains("\tthree "), &world.hosts("one"), &started)?;
+    must(world.hosts("three").contains("\tone "), &world.hosts("three"), &started)?;
+    let removed = world.nsctl(&["rm", "-f", "three", "bare"]);
+    must(removed.code == 0 && world.hosts("one") == alone, &world.hosts("one"), &removed)?;
+    let foreground = world.run(&["--network", "bridge", "--name", "four"], "grep -c one /etc/hosts");
+    must(foreground.out == "2\n" && world.hosts("one") == alone, &world.hosts("one"), &foreground)
+}
+
+fn own_hosts() -> Result<(), Failed> {
+    let world = World::new();
+    let root = Root::plain("hosts").file("etc/hosts", "192.0.2.1 of-the-root\n");
+    let run = |options: &[&str], script: &str| {
+        world.nsctl(&[&["run", "--rootfs", root.path()], options, &["sh", "-c", script]].concat())
+    };
+    let add = ["--add-host", "db:10.1.0.7", "--add-host", "six=[fd00::7]", "--add-host", "host:host-gateway"];
+    let outcome = run(
+        &[&["--network", "bridge", "--hostname", "me"], &add[..]].concat(),
+        "cat /etc/hosts; echo x >> /etc/hosts",
+    );
+    for line in ["127.0.0.1\tlocalhost\n", "10.91.0.2\tme\n", "10.1.0.7\tdb\n", "fd00::7\tsix\n", "10.91.0.1\thost\n"]
+    {
+        must(outcome.out.contains(line) && !outcome.out.contains("of-the-root"), line, &outcome)?;
+    }
+    must(outcome.code != 0 && outcome.err.contains("Read-only"), "not to be written to", &outcome)?;
+    let outcome = run(&add, "cat /etc/hosts");
+    must(
+        outcome.out.contains("10.1.0.7\tdb\n") && outcome.out.contains("127.0.0.1\thost\n"),
+        "the host's network",
+        &outcome,
+    )?;
+    let outcome = run(&[], "cat /etc/hosts");
+    must(outcome.out == "192.0.2.1 of-the-root\n", "without a reason it stays", &outcome)?;
+    let outcome = run(&["--network", "none", "--add-host", "me:host-gateway"], "true");
+    must(outcome.code == 125, "no way to the host", &outcome)?;
+    // Whoever the command is, and whatever the caller's umask: it can read it.
+    let text =
+        "umask 077; \"$@\" run --rootfs \"$ROOT\" --network bridge --user 1000 cat /etc/hosts /etc/resolv.conf";
+    let mut script = crate::host::script(&text.replace("$ROOT", root.path()), &[]);
+    script.env("ROOT", root.path());
+    let outcome = outcome_of(&world, script);
+    must(outcome.code == 0, "readable", &outcome)?;
+    let own = Scratch::new("hosts");
+    let volume = format!("{}:/etc/hosts", own.file("hosts", "mine\n"));
+    let outcome = run(&["--network", "bridge", "-v", &volume], "cat /etc/hosts");
+    must(outcome.out == "mine\n", "--volume is over all", &outcome)?;
+    must(fs::read_to_string(root.at("etc/hosts"))? == "192.0.2.1 of-the-root\n", "the root is as it was", &outcome)
+}
+
+fn outcome_of(world: &World, command: Command) -> Outcome {
+    outcome(Running::start(&mut world.inside(command)))
+}
+
+fn resolv_conf() -> Result<(), Failed> {
+    let world = World::new();
+    let files = Scratch::new("resolv");
+    // The host's, as this says.
+    let with = |text: &str, options: &[&str]| {
+        let conf = files.file("conf", text);
+        let script = format!(
+            "mount --bind {conf} $(readlink -f /etc/resolv.conf) && \"$@\" run --rootfs {} {} cat /etc/resolv.conf",
+            plain().path(),
+            options.join(" ")
+        );
+        let mut script = crate::host::script(&script, &[]);
+        crate::host::prepare(&mut script, Vec::new());
+        outcome_of(&world, script)
+    };
+    let real = "nameserver 192.0.2.53\nsearch lan\n";
+    for options in [&[][..], &["--network", "bridge"]] {
+        let outcome = with(real, options);
+        must(outcome.out == real && outcome.err.is_empty(), "what is in reach is as it was", &outcome)?;
+    }
+    let stub = "nameserver 127.0.0.53\noptions edns0\n";
+    let outcome = with(stub, &[]);
+    must(outcome.out == stub, "the host's network", &outcome)?;
+    let outcome = with(stub, &["--network", "bridge"]);
+    must(
+        outcome.out == "options edns0\n" && outcome.err.contains("the DNS server 127.0.0.53"),
+        "left out",
+        &outcome,
+    )?;
+    let dns = [
+        "--network",
+        "bridge",
+        "--dns",
+        "192.0.2.1",
+        "--dns",
+        "fd00::1",
+        "--dns-search",
+        "x.example",
+        "--dns-opt",
+        "rotate",
+    ];
+    let outcome = with(stub, &dns);
+    let wanted = "nameserver 192.0.2.1\nnameserver fd00::1\nsearch x.example\noptions rotate\n";
+    must(outcome.out == wanted && outcome.err.is_empty(), "as asked for", &outcome)?;
+    let outcome = with(real, &["--dns", "192.0.2.1"]);
+    must(outcome.out == "nameserver 192.0.2.1\nsearch lan\n", "with the host's network, too", &outcome)?;
+    let outcome = with(real, &["--network", "none"]);
+    must(outcome.out.is_empty() && outcome.code == 0, "nobody to ask", &outcome)
+}
+
+fn hostile() -> Result<(), Failed> {
+    let world = World::new();
+    let files = Scratch::new("canary");
+    let canary = files.file("canary", "safe\n");
+    let up = format!("../../../../../..{canary}");
+    for (target, shown) in
+        [(canary.as_str(), true), (up.as_str(), true), ("/proc/sys/kernel/hostname", false), ("/dev/null", false)]
+    {
+        let root = Root::plain("links").symlink(target, "etc/hosts");
+        let args =
+            ["run", "--rootfs", root.path(), "--network", "bridge", "--name", "x", "sh", "-c", "cat /etc/hosts"];
+        let outcome = world.nsctl(&args);
+        must(outcome.code == 0 && outcome.out.contains("localhost") == shown, target, &outcome)?;
+        must(fs::read_to_string(&canary)? == "safe\n", "the host's file is as it was", &outcome)?;
+        let loud = [&args[..7], &["--add-host", "a:10.0.0.1"], &args[7..]].concat();
+        let outcome = world.nsctl(&loud);
+        must((outcome.code == 0) == shown, "what was asked for is not left out in silence", &outcome)?;
+    }
+    let root = Root::plain("fifo");
+    fs::create_dir(root.at("etc/hosts"))?;
+    let outcome = world.nsctl(&["run", "--rootfs", root.path(), "--network", "bridge", "true"]);
+    must(outcome.code == 0, "a directory", &outcome)?;
+    // One that got to write into its own file, which is nsctl's, spoils its own alone.
+    world.start(&["--network", "bridge", "--name", "bad"], WAIT)?;
+    let id = world.nsctl(&["ps", "-q"]).out.trim().to_string();
+    fs::write(world.state.at("state").join(&id).join("hosts"), "a".repeat(1 << 20))?;
+    world.start(&["--network", "bridge", "--name", "good"], WAIT)?;
+    let hosts = world.hosts("good");
+    must(hosts.contains("\tbad ") && hosts.contains("\tgood "), &hosts, &outcome)
+}
+
 fn addresses() -> Result<(), Failed> {
     let world = World::new();
     world.nsctl(&["network", "create", "--subnet", "10.7.0.0/24", "--subnet", "fd07::/64", "lan"]);
@@ -243,6 +430,24 @@ fn addresses() -> Result<(), Failed> {
     must(three.contains("\"ip\":\"10.7.0.4\",\"ip6\":\"fd07::4\""), &three, &world.nsctl(&["ps"]))?;
     let far = start("far", &["--ip6", "fd07::ffff:0:0:1"]).map_err(|outcome| outcome.err)?;
     must(far.contains("\"ip6\":\"fd07::ffff:0:0:1\""), &far, &world.nsctl(&["ps"]))?;
+    // What its command could not be started for is said also of one that waits with what it asked for.
+    let outcome = world.nsctl(&[
+        "create",
+        "--rootfs",
+        plain().path(),
+        "--network",
+        "lan",
+        "--ip",
+        "10.7.0.20",
+        "--ip6",
+        "fd07::20",
+        "--name",
+        "odd",
+        "nothing",
+    ]);
+    must(outcome.code == 0, "it waits", &outcome)?;
+    let outcome = world.nsctl(&["start", "odd"]);
+    must(outcome.err.contains("execute nothing"), "no such command", &outcome)?;
     for (wrong, said) in [
         ("fd07::3", "is taken"),
         ("fd07::2", "is taken"),
@@ -268,4 +473,14 @@ fn inspected() -> Result<(), Failed> {
     world.nsctl(&["stop", "web"]);
     let shown = world.nsctl(&["inspect", "web"]);
     must(shown.out.contains("\"network_settings\":null"), "it has none now", &shown)
+}
+
+fn without_root() -> Result<(), Failed> {
+    let world = World::new();
+    for option in ["--add-host=a:10.0.0.1", "--dns=10.0.0.1", "--dns-search=x", "--dns-option=rotate"] {
+        let refused = world.nsctl(&["run", "--network", "bridge", option, "true"]);
+        must(refused.code == 125 && refused.err.contains("sees the host's /etc/hosts"), option, &refused)?;
+    }
+    let refused = world.nsctl(&["run", "--network-alias", "x", "true"]);
+    must(refused.code == 125 && refused.err.contains("add --network bridge"), "alone there are no aliases", &refused)
 }

@@ -148,4 +148,8 @@ on the network.
 
 A range that meets an address or a route of the host's, or another network, is refused. rm refuses a network that a running
 container is on. prune removes those that none is on, but for bridge, and what containers left behind that were killed.
+
+Containers on one network that have a root of their own (--rootfs, --image) find each other by name, id, --hostname and
+--network-alias: their /etc/hosts has those that run, and is kept up to date. Without a root of its own a container sees the host's
+/etc/hosts, and is found, but finds nobody by name.
 ";

@@ -53,16 +53,6 @@ impl Leases {
         self.lock(SIX | u128::from(address) as u64 & (SIX - 1), 1)
     }
 
-    /// The lowest host number from `first` up to `last` that nobody has; it is taken.
-    pub(crate) fn take_lowest(&self, first: u32, last: u32) -> Result<Option<u32>, Errno> {
-        for number in first..=last {
-            if self.take(number)? {
-                return Ok(Some(number));
-            }
-        }
-        Ok(None)
-    }
-
     /// Whether anybody else holds one. Does not allocate.
     pub(crate) fn others(&self) -> bool {
         range_lock(self.file.as_fd(), RangeLock::Ask, 0, 0).is_ok_and(|held| held.is_some())
@@ -120,9 +110,8 @@ mod tests {
     #[test]
     fn a_lease_is_held_until_it_is_closed() {
         let [one, two, three] = leases(c"held");
-        assert_eq!(one.take_lowest(2, 5), Ok(Some(2)));
-        assert_eq!(two.take_lowest(2, 5), Ok(Some(3)));
-        assert_eq!(two.take(2), Ok(false));
+        assert_eq!(one.take(2), Ok(true));
+        assert_eq!((two.take(2), two.take(3)), (Ok(false), Ok(true)));
         assert!(two.others() && three.others());
         one.write(2, "10.0.0.2 - abc web").unwrap();
         two.write(3, "x").unwrap();
@@ -137,11 +126,9 @@ mod tests {
         two.give_back(7);
         drop(one);
         assert_eq!(three.held(9), Ok(vec![(3, "x".into())]));
-        assert_eq!(three.take_lowest(2, 5), Ok(Some(2)));
-        assert_eq!(two.take_lowest(4, 5), Ok(Some(4)));
-        assert_eq!(three.take_lowest(4, 5), Ok(Some(5)));
+        assert_eq!((three.take(2), two.take(2)), (Ok(true), Ok(false)));
         let [fourth, ..] = leases(c"held");
-        assert_eq!(fourth.take_lowest(2, 5), Ok(None));
+        assert_eq!((fourth.take(2), fourth.take(3)), (Ok(false), Ok(false)));
         drop((two, three));
         assert!(!fourth.others());
         let _ = std::fs::remove_dir_all(std::env::temp_dir().join(format!("nsctl-leases-{}", std::process::id())));
