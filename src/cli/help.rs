@@ -260,13 +260,13 @@ const STATS: &str = "\
 nsctl stats [-a | CONTAINER...] [--no-stream] [--no-trunc] [--format table|json|COLUMN,...]
 
 What the containers use, or those that are named, every second until it is interrupted or they have ended: processor time in per
-cent of one processor, memory (without pages of files that nobody used lately) and its limit, what went from and to disks, tasks. It
+cent of one processor, memory (without pages of files that nobody used lately) and its limit, what went from and to disks, and over a network of its own, tasks. It
 is what their cgroups count; where there is none, it is the sum of their processes'.
 
   -a, --all              those that do not run, too
   --no-stream            once
   --format table|json    json is an object a line
-  --format COLUMN,...    id, name, cpu%, mem, limit, mem%, read, written, tasks, peak, oom
+  --format COLUMN,...    id, name, cpu%, mem, limit, mem%, read, written, net i/o, tasks, peak, oom
 ";
 
 const RENAME: &str = "\
