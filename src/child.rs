@@ -240,6 +240,9 @@ impl Child<'_> {
             | Op::UndoNetwork { .. }
             | Op::Member { .. }
             | Op::Hosts(_)
+            | Op::Lend(_)
+            | Op::OpenNetworkOf { .. }
+            | Op::Pasta { .. }
             | Op::BackHome
             | Op::LeaveNetwork
             | Op::JoinPidOfContainer { .. }

@@ -112,6 +112,9 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::UndoNetwork { .. }
         | Op::Member { .. }
         | Op::Hosts(_)
+        | Op::Lend(_)
+        | Op::OpenNetworkOf { .. }
+        | Op::Pasta { .. }
         | Op::BackHome
         | Op::LeaveNetwork => return net::text(plan, op),
         Op::MakeUpper { .. }

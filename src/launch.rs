@@ -25,12 +25,13 @@ use rustix::thread::LinkNameSpaceType;
 use crate::child::{self, Inherited};
 use crate::error::{Error, Result};
 use crate::linux::join::Target;
+use crate::linux::net::Socket;
 use crate::linux::process::{self, Process, Spawned};
 use crate::linux::tty::Modes;
 use crate::linux::{cgroup, clock, file, idmap, sys, upper};
-use crate::network::Stay;
+use crate::network::Holding;
 use crate::plan::{Group, Op, Plan, Step, Who};
-use crate::reaper::LeftBehind;
+use crate::reaper::{self, LeftBehind};
 use crate::state::events::{self, Event, Value};
 use crate::state::{self, Claim, Phase, State};
 use crate::sync::{self, Message};
@@ -40,6 +41,7 @@ mod groups;
 mod keep;
 mod messages;
 mod net;
+mod pasta;
 pub(crate) use keep::control_address;
 pub(crate) use messages::meaning;
 use messages::say;
@@ -57,6 +59,10 @@ pub(crate) struct Container {
     /// What it said while its terminal was waited for.
     said: Option<Error>,
     net: Option<net::Net>,
+    /// The network namespace of another container.
+    joined: Option<OwnedFd>,
+    /// In the host's network namespace, where no network has one.
+    route: Option<Socket>,
     /// The kernel's own words for why it refused a step.
     why: String,
 }
@@ -68,7 +74,7 @@ pub(crate) fn start(
     verbose: bool,
     state: Option<State>,
     claim: Option<Claim>,
-    stay: Option<Stay>,
+    holding: Holding,
 ) -> Result<Container> {
     let mut container = Container {
         process: None,
@@ -85,7 +91,7 @@ pub(crate) fn start(
             link: plan.name.as_deref().map(state::link_name),
             group: plan.groups.first().map(|group| group.dir.clone()).unwrap_or_default(),
             stays: claim.is_some(),
-            network: stay,
+            network: holding.stay,
             ..LeftBehind::default()
         },
         state,
@@ -93,6 +99,8 @@ pub(crate) fn start(
         terminal: None,
         said: None,
         net: None,
+        joined: holding.joined,
+        route: holding.route,
         why: String::new(),
     };
     container.take_all(plan)?;
@@ -115,6 +123,8 @@ pub(crate) fn start_in(plan: &Plan, verbose: bool, target: Target) -> Result<Con
         terminal: None,
         said: None,
         net: None,
+        joined: None,
+        route: None,
         why: String::new(),
     };
     container.take_all(plan)?;
@@ -173,7 +183,10 @@ impl Container {
     fn take(&mut self, plan: &Plan, index: usize, op: &Op) -> Result<()> {
         self.announce(plan, index);
         let Err(errno) = self.step(plan, op) else { return Ok(()) };
-        let error = verdict::sentence(plan, index, errno, None).because(&self.why);
+        let error = match op {
+            Op::Pasta { .. } if !self.why.is_empty() => Error::new(format!("pasta does not start: {}", self.why)),
+            _ => verdict::sentence(plan, index, errno, None).because(&self.why),
+        };
         self.give_up(plan);
         Err(error)
     }
@@ -225,9 +238,22 @@ impl Container {
             | Op::Ask { .. }
             | Op::UndoNetwork { .. }
             | Op::Member { .. }
+            | Op::Lend(_)
             | Op::BackHome => {
-                let any = inherited.ours.as_ref().ok_or(Errno::BADF)?.as_fd();
-                net::step(plan, op, &mut self.net, left.network.as_ref(), any).map_err(|refusal| {
+                let around = net::Around {
+                    any: inherited.ours.as_ref().ok_or(Errno::BADF)?.as_fd(),
+                    route: self.route.as_ref(),
+                    dir: self.claim.as_ref().map(|claim| claim.dir.as_fd()),
+                };
+                net::step(plan, op, &mut self.net, left, &around).map_err(|refusal| {
+                    self.why = refusal.said;
+                    refusal.errno
+                })?;
+            }
+            Op::OpenNetworkOf { .. } => inherited.namespaces.push(self.joined.take().ok_or(Errno::SRCH)?),
+            Op::Pasta { netns, program, words } => {
+                let process = self.process.as_ref().ok_or(Errno::SRCH)?;
+                pasta::start(process, netns, program, words, inherited.mask).map_err(|refusal| {
                     self.why = refusal.said;
                     refusal.errno
                 })?;
@@ -382,8 +408,8 @@ impl Container {
                 Op::LeaveNetwork => {
                     self.announce(plan, index);
                     let dir = self.claim.as_ref().map(|claim| claim.dir.as_fd());
+                    reaper::leave_network(&self.left_behind, dir);
                     if let Some(network) = &self.left_behind.network {
-                        network.leave(dir);
                         net::seat(plan).iter().for_each(|seat| network.say_farewell(seat));
                     }
                 }

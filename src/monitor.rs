@@ -251,6 +251,10 @@ impl Monitor<'_> {
             None if self.again_at.is_some() && self.is_to_stop() => {
                 self.leave_between_starts();
             }
+            // Before the first one neither: it was told to go while it has something of the host's.
+            None if self.status.phase == Phase::Created && signal == libc::SIGKILL && self.is_to_stop() => {
+                self.leave(crate::error::SIGNALED + libc::SIGKILL as u8)
+            }
             None => {}
         }
     }

@@ -22,12 +22,14 @@ use crate::linux::sys::net::{RangeLock, range_lock};
 
 mod define;
 mod hosts;
+mod own;
 mod range;
 mod stay;
 pub(crate) use define::{Member, Wish};
 pub(crate) use hosts::{HOSTS, MARK};
+pub(crate) use own::{Asked, Own, PHYSICAL};
 pub(crate) use range::Range;
-pub(crate) use stay::Stay;
+pub(crate) use stay::{Holding, Stay};
 
 /// The network that `--network bridge` means; it is there without being made.
 pub(crate) const DEFAULT: &str = "bridge";

@@ -124,7 +124,9 @@ impl Spec {
         };
         let private = |namespace: &Namespace| *namespace == Namespace::Private;
         let hostname = uts_name("--hostname", run.hostname.clone(), &namespaces.uts)?;
-        let default = private(&namespaces.uts).then(|| DEFAULT_HOSTNAME.into());
+        // With the network of another container goes its name.
+        let named = matches!(network.kind, Kind::Container(_));
+        let default = (private(&namespaces.uts) && !named).then(|| DEFAULT_HOSTNAME.into());
         let workdir = run.workdir.clone().map(|dir| c_string("--workdir", dir)).transpose()?;
         if let Some(dir) = workdir.as_ref().filter(|dir| root.is_some() && !dir.to_bytes().starts_with(b"/")) {
             return Err(Error::new(format!("--workdir {} is not absolute", dir.to_string_lossy()))

@@ -56,8 +56,10 @@ pub(crate) const CONTROL: &CStr = c"control";
 /// How healthy it is.
 pub(crate) const HEALTH: &CStr = c"health";
 pub(crate) const STOPPING: &CStr = c"stopping";
+/// By which pasta finds the network namespace; it ends when this is gone.
+pub(crate) const NETNS: &CStr = c"netns";
 /// All that may be in a container's directory.
-const FILES: [&CStr; 12] = [
+const FILES: [&CStr; 13] = [
     RECORD,
     NEW,
     status::STATUS,
@@ -70,6 +72,7 @@ const FILES: [&CStr; 12] = [
     HEALTH,
     undo::UNDO,
     network::HOSTS,
+    NETNS,
 ];
 /// A directory without a record may be one that is being made.
 const GRACE_SECONDS: i64 = 2;
@@ -260,6 +263,7 @@ impl State {
     /// Brings a dead container, which the caller has locked, to what it should be after its end. False: nothing of it stays.
     fn heal(&self, id: &CStr, dir: &OwnedFd) -> bool {
         let record = record(dir);
+        let _ = rustix::fs::unlinkat(dir, NETNS, AtFlags::empty());
         if record.as_ref().is_some_and(|record| record.network.is_some()) {
             undo::heal(dir.as_fd());
             network::sweep(self.fd(), false);

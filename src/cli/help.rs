@@ -110,14 +110,31 @@ Mounts
 Namespaces (host: stay in the caller's; private: a new one; /proc/PID/ns/NAME or any such file: join that one)
   --uts, --ipc, --cgroupns host|private|PATH     default: private
   --pid host|private|PATH                        default: private; otherwise there is no nsctl inside
-  --net, --network host|private|PATH             default: host; private has a loopback device that is down
-  -h, --hostname NAME                            default: container (in a private UTS namespace)
+  -h, --hostname NAME                            default: container (in a private UTS namespace), or as the
+                                                 container is called whose network it joins
   --domainname NAME                              NIS domain name
   --network-alias NAME                           one more name by which others on its network find it
   --add-host NAME:ADDRESS                        a line of /etc/hosts; host-gateway is the host itself
   --dns ADDRESS                                  a server for resolv.conf; default: the host's that are in reach
   --dns-search DOMAIN, --dns-option OPTION       likewise; --dns-search . is none
                                                  (these three: with a root of its own)
+
+Network (--net is the same as --network)
+  --network host           the caller's: the default
+  --network none           one of its own with nothing but lo, which is up; private is the same
+  --network container:NAME that of a container that runs; with it its host name and, where both have a root of
+                           their own, its /etc/hosts and /etc/resolv.conf as they are then
+  --network ns:PATH        that of a file such as /proc/PID/ns/net
+  --network macvlan:IFACE  an interface eth0 on the host's IFACE, with an address of its own on the wire;
+                           it and the host do not reach each other over IFACE
+  --network ipvlan:IFACE   the same with IFACE's address on the wire (for those who allow but one)
+  --network phys:IFACE     IFACE itself, which the host does without until the container's end; then it has its
+                           name, addresses and static routes again
+  --network pasta[:OPTION,...]  what the program pasta hands on to sockets of the host's; see pasta(1)
+  --ip ADDRESS[/PREFIX], --ip6 ADDRESS[/PREFIX]
+                           of that interface; without PREFIX it is in a subnet of IFACE and has IFACE's gateway.
+                           Without --ip the interface is up and has none: for a DHCP client inside
+  --mac-address MAC        of that interface, but for ipvlan and phys
 
 Process
   -u, --user USER[:GROUP]         names are looked up in the container; digits are always a number

@@ -97,6 +97,7 @@ fn ask_to_end(container: &Container, signal: Option<i32>) -> Result<()> {
     not_again(container)?;
     if phase == Phase::Created {
         // There is no command yet.
+        give_back(container);
         return container.process().map_or(Ok(()), |process| {
             let _ = process.kill(libc::SIGKILL);
             Ok(())
@@ -217,8 +218,23 @@ fn kill_all_of(container: &Container) {
         && not_again(container).is_ok()
         && let Ok(process) = container.process()
     {
-        let _ = process.kill(libc::SIGKILL);
+        if container.record().lent().is_none() {
+            let _ = process.kill(libc::SIGKILL);
+        } else {
+            let _ = container.signal(libc::SIGKILL);
+        }
         thaw(container);
+    }
+}
+
+/// What a container has of the host's comes back by nsctl inside, which is asked to end it, and only then killed.
+fn give_back(container: &Container) {
+    if container.record().lent().is_some()
+        && container.signal(libc::SIGKILL).is_ok()
+        && let Ok(process) = container.process()
+    {
+        thaw(container);
+        process.wait(Some(KILL_MILLISECONDS));
     }
 }
 
@@ -266,6 +282,7 @@ fn kill_and_look(container: &Container) -> Result<Option<Container>> {
     {
         // Who starts it anew has made a new record, and hears of its end by itself.
         not_again(container)?;
+        give_back(container);
         let _ = process.kill(libc::SIGKILL);
         thaw(container);
         if !process.wait(Some(KILL_MILLISECONDS)) {

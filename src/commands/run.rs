@@ -8,14 +8,15 @@ use rustix::fs::{Access, AtFlags, CWD, FileType};
 
 use crate::child::close_from;
 use crate::cli;
-use crate::commands::{machine, print, seat};
+use crate::commands::seat::{self, Aim, Found};
+use crate::commands::{machine, print};
 use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result};
 use crate::explain;
 use crate::ground;
 use crate::launch::{self, Container};
 use crate::linux::process::Ended;
 use crate::linux::{cgroup, sys};
-use crate::network::Stay;
+use crate::network::Holding;
 use crate::plan::{DEFAULT_PATH, Ground, Host, MOMENT, Plan};
 use crate::reaper;
 use crate::relay::{Input, Keys, Relay, Remote};
@@ -29,15 +30,15 @@ pub(crate) fn run(typed: Box<cli::Run>) -> Result<u8> {
     if typed.detach || typed.create {
         close_callers(&typed);
     }
-    let Prepared { plan, state, lease, stay } = prepare(typed)?;
+    let Prepared { plan, state, lease, holding } = prepare(typed)?;
     if plan.keep.is_some() && !explain {
-        return detached(&plan, verbose, state, lease, stay);
+        return detached(&plan, verbose, state, lease, holding);
     }
     if explain {
         print(&explain::explain(&plan))?;
         return Ok(0);
     }
-    let code = execute(&plan, verbose, state, stay, &|_| {});
+    let code = execute(&plan, verbose, state, holding, &|_| {});
     drop(lease);
     // The process ends now, and with it all its memory.
     std::mem::forget(plan);
@@ -58,13 +59,13 @@ fn detached(
     verbose: bool,
     state: Option<State>,
     lease: Option<OwnedFd>,
-    stay: Option<Stay>,
+    holding: Holding,
 ) -> Result<u8> {
     if state.is_none() {
         return Err(Error::new("there is no place for the state of a container that lives on")
             .hint("--root DIR names one; otherwise it is in /run, /dev/shm or /tmp"));
     }
-    let container = launch::start(plan, verbose, state, None, stay)?;
+    let container = launch::start(plan, verbose, state, None, holding)?;
     drop(lease);
     std::mem::forget(container);
     print(&format!("{}\n", plan.id))?;
@@ -85,15 +86,21 @@ pub(crate) fn plan_again(
     // It may have been renamed.
     spec.name = Some(container.record().name.clone()).filter(|name| !name.is_empty());
     let (lower, lease) = found.map_or((None, None), |found| (Some(found.lower), found.lease));
-    let (seat, stay) = seat::seat(&spec, Some(&container.state), &container.record().id, !anew)?;
+    let aim = if anew { Aim::Start } else { Aim::Decode };
+    let mut found = seat::seat(&spec, Some(&container.state), &container.record().id, aim)?;
+    let mut ground = ground::look(&spec)?;
+    found.settle(&mut spec, &mut ground);
+    let Found { seat, own, pasta, holding, .. } = found;
     let host = Host {
         lower,
         seat,
-        ground: ground::look(&spec)?,
+        own,
+        pasta,
+        ground,
         id: container.record().id.clone(),
         ..host(&spec, Some(container.place.clone()), words.environ.clone())?
     };
-    Ok(Prepared { plan: Plan::new(spec, Host { words: Some(words), ..host })?, state: None, lease, stay })
+    Ok(Prepared { plan: Plan::new(spec, Host { words: Some(words), ..host })?, state: None, lease, holding })
 }
 
 /// What a start needs.
@@ -102,7 +109,7 @@ pub(crate) struct Prepared {
     state: Option<State>,
     /// Keeps an image of the store from being removed.
     pub(crate) lease: Option<OwnedFd>,
-    pub(crate) stay: Option<Stay>,
+    pub(crate) holding: Holding,
 }
 
 /// All that is decided before the clone. A function of its own: what it needs of the stack is given back, and the child does not
@@ -147,9 +154,12 @@ fn prepare(typed: Box<cli::Run>) -> Result<Prepared> {
             }
         }
     }
+    let aim = if explain { Aim::Explain } else { Aim::Start };
+    let mut found = seat::seat(&spec, state.as_ref(), &host.id, aim)?;
+    found.settle(&mut spec, &mut host.ground);
     warn(&spec, &host, explain);
-    let (seat, stay) = seat::seat(&spec, state.as_ref(), &host.id, explain)?;
-    Ok(Prepared { plan: Plan::new(spec, Host { seat, ..host })?, state, lease, stay })
+    let Found { seat, own, pasta, holding, .. } = found;
+    Ok(Prepared { plan: Plan::new(spec, Host { seat, own, pasta, ..host })?, state, lease, holding })
 }
 
 /// What will be less than was to be expected.
@@ -183,21 +193,15 @@ pub(crate) fn simple(typed: cli::Simple) -> Result<u8> {
         return Ok(0);
     }
     print("[ns] creating PID, UTS, and mount namespaces\n")?;
-    execute(&plan, typed.verbose, None, None, &|pid| {
+    execute(&plan, typed.verbose, None, Holding::default(), &|pid| {
         // A container that runs is not ended for a line that nobody can read.
         let _ = print(&format!("[ns] started {shell} with PID {pid} in isolated namespaces\n"));
     })
 }
 
 /// Starts the planned container, waits for its end and clears up.
-fn execute(
-    plan: &Plan,
-    verbose: bool,
-    state: Option<State>,
-    stay: Option<Stay>,
-    started: &dyn Fn(i32),
-) -> Result<u8> {
-    let mut container = launch::start(plan, verbose, state, None, stay)?;
+fn execute(plan: &Plan, verbose: bool, state: Option<State>, holding: Holding, started: &dyn Fn(i32)) -> Result<u8> {
+    let mut container = launch::start(plan, verbose, state, None, holding)?;
     let pid = container.process.as_ref().map_or(0, |process| process.pid);
     started(pid);
     let failed = if verbose { container.follow(plan) } else { None };
@@ -294,6 +298,8 @@ fn host(spec: &Spec, state: Option<CString>, environ: Environ) -> Result<Host> {
         programs,
         lower: None,
         seat: None,
+        own: None,
+        pasta: None,
         ground: Ground::default(),
         hierarchies: machine::hierarchies(spec)?,
         disks: machine::disks(&spec.limits)?,
@@ -329,6 +335,11 @@ pub(super) fn candidates(command: &OsStr, path: &OsStr) -> Result<Vec<CString>> 
             .code(NOT_FOUND));
     }
     Ok(found)
+}
+
+/// A program of the host's that nsctl itself needs.
+pub(super) fn find_program(name: &str) -> Result<CString> {
+    find(name, &search_path(&environ()))
 }
 
 /// execvp's search, before the clone: the first executable file of that name in PATH. A name with a slash is taken as

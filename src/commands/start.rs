@@ -69,10 +69,10 @@ fn again(container: &Container, wait: bool) -> Result<()> {
         .ok_or_else(|| container.refused("is being started or removed by somebody else"))?;
     // A start before this one may have been killed when it had made some.
     container.state.remove_groups(container.record());
-    let Prepared { plan, lease, stay, .. } = plan(container, wait, true)?;
+    let Prepared { plan, lease, holding, .. } = plan(container, wait, true)?;
     let state = crate::state::State::open(&container.place)
         .map_err(|errno| Error::os("open the state directory", errno).code(REFUSED))?;
-    let started = launch::start(&plan, false, Some(state), Some(claim), stay);
+    let started = launch::start(&plan, false, Some(state), Some(claim), holding);
     drop(lease);
     std::mem::forget(started.map_err(|error| error.within(format!("start container {}", container.shown())))?);
     Ok(())

@@ -11,7 +11,8 @@ use linux_raw_sys::general as k;
 use crate::cli::{self, Command};
 use crate::linux::cgroup::{Hierarchy, Version};
 use crate::linux::mount::{Api, FileSystem};
-use crate::network::{Network, Seat};
+use crate::linux::net::Request;
+use crate::network::{Network, Own, Seat};
 use crate::plan::{CgroupView, DeviceNode, Ground, Host, Lower, Plan};
 use crate::spec::{Defaults, Device, From, Kind, Spec};
 
@@ -84,9 +85,24 @@ fn plan_of(text: &str) -> String {
         words: None,
         lower,
         seat: matches!(spec.network.kind, Kind::Bridge(_)).then(seat),
+        own: own(&spec.network.kind),
+        pasta: matches!(spec.network.kind, Kind::Pasta(_)).then(|| c"/usr/bin/pasta".into()),
         ground: Ground { devices, ..ground(lines.next().unwrap_or("new")) },
     };
     super::explain(&Plan::new(spec, host).unwrap_or_else(|error| panic!("{text}: {error}")))
+}
+
+/// An interface with an address of its parent's subnet, whatever was asked for.
+fn own(kind: &Kind) -> Option<Own> {
+    let (upon, parent) = match kind {
+        Kind::Upon(upon, parent) => (Some(*upon), parent.clone()),
+        Kind::Physical(parent) => (None, parent.clone()),
+        _ => return None,
+    };
+    let gateway = Some("192.0.2.1".parse().unwrap());
+    let addresses = vec![("192.0.2.9".parse().unwrap(), 24, gateway)];
+    let back = if upon.is_none() { vec![Request::Up(parent.clone())] } else { Vec::new() };
+    Some(Own { parent, upon, mac: None, addresses, back })
 }
 
 /// The first container on the default network.

@@ -30,6 +30,24 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
             "pwrite(leases, …); pwrite(\"ID/hosts\", …); flock(networks, LOCK_UN)".into(),
             "who has the address, and what its names are: told to all on the network that have a root of their own",
         ),
+        Op::Lend(own) => {
+            let name = own.parent.to_string_lossy();
+            (
+                format!("ip link set {name} netns container"),
+                "the host does without it until the container's end, and whoever clears up gives it back",
+            )
+        }
+        Op::OpenNetworkOf { container } => (
+            format!("openat(\"/proc/PID of {container}/ns/net\"); fstat(…)"),
+            "its network namespace must have the number that its record says",
+        ),
+        Op::Pasta { program, words, .. } => {
+            let words: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+            (
+                format!("symlinkat(\"/proc/self/fd/0\", netns); {} {}", program.to_string_lossy(), words.join(" ")),
+                "hands packets to sockets of its own, outside; it ends when the link is removed",
+            )
+        }
         Op::LeaveNetwork => (
             "flock(networks, LOCK_EX); sendto(…); fcntl(leases, F_OFD_GETLK, …)".into(),
             "what is outside is undone; without others on the network, the bridge as well",
@@ -75,6 +93,11 @@ pub(crate) fn command(request: &Request, side: Side) -> String {
         Request::DefaultRoute { name: link, gateway } => {
             format!("{ip} route add default via {gateway} dev {}", name(link))
         }
+        Request::Route { name: link, to: (to, prefix), gateway, .. } => format!(
+            "{ip} route add {to}/{prefix}{} dev {}",
+            gateway.map_or(String::new(), |gateway| format!(" via {gateway}")),
+            name(link)
+        ),
         Request::Delete(link) => format!("{ip} link del {}", name(link)),
     }
 }
@@ -86,8 +109,9 @@ fn why(request: &Request) -> &'static str {
         Request::AddUpon { .. } => "an interface on another one, for the container alone",
         Request::Move { .. } => "the host does without it until the container's end",
         Request::Up(_) => "an interface begins switched off, the loopback of a new namespace, too",
-        Request::Address { .. } => "at once: that nobody else has it is known from the leases",
-        Request::DefaultRoute { .. } => "everything else goes over the bridge's own address",
+        Request::Address { .. } => "at once: nobody else has it, by the leases or by the caller's word",
+        Request::DefaultRoute { .. } => "everything else goes over this address",
+        Request::Route { .. } => "as it was",
         Request::Delete(_) => "and with it all that is attached to it",
     }
 }

@@ -15,7 +15,7 @@ use crate::linux::join::NAMESPACES;
 use crate::linux::process::{self, Process};
 use crate::linux::{clock, file, text};
 use crate::monitor::{self, Files};
-use crate::network::Seat;
+use crate::network::{Own, Seat};
 use crate::plan::{Group, Op, Plan};
 use crate::state::{self, Attachment, Cgroup, Namespaces, Record, Status};
 
@@ -111,7 +111,7 @@ pub(super) fn record(plan: &Plan, process: &Process, inherited: &Inherited) -> R
             _ => None,
         }),
         delegated: plan.steps.iter().any(|step| matches!(step.op, Op::MakeLeaf { .. })),
-        network: super::net::seat(plan).map(attachment),
+        network: super::net::seat(plan).map(attachment).or_else(|| plan.own.as_ref().map(alone)),
         cgroups: plan.groups.iter().map(cgroup).collect(),
     }
 }
@@ -126,6 +126,24 @@ fn attachment(seat: &Seat) -> Attachment {
         gateway: seat.gateway.to_string(),
         gateway6: seat.gateway6.map(|address| address.to_string()).unwrap_or_default(),
         mac: seat.mac.map(|byte| format!("{byte:02x}")).join(":"),
+    }
+}
+
+/// What goes by no network's name.
+fn alone(own: &Own) -> Attachment {
+    let of = |v4: bool| own.addresses.iter().find(|(address, ..)| address.is_ipv4() == v4);
+    let text = |v4: bool| of(v4).map(|(address, ..)| address.to_string()).unwrap_or_default();
+    let prefix = |v4: bool| of(v4).map_or(0, |(_, prefix, _)| *prefix);
+    let gateway = |v4: bool| of(v4).and_then(|of| of.2).map(|address| address.to_string()).unwrap_or_default();
+    Attachment {
+        network: own.shown(),
+        ip: text(true),
+        ip6: text(false),
+        prefix: prefix(true),
+        prefix6: prefix(false),
+        gateway: gateway(true),
+        gateway6: gateway(false),
+        mac: own.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")).unwrap_or_default(),
     }
 }
 

@@ -7,11 +7,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::LinkNameSpaceType;
 
-use crate::linux::net::{Message, Refusal, Request, Socket, undo};
+use crate::linux::net::{Lent, Refusal, Request, Socket, undo};
 use crate::linux::sys::net::namespace_of;
 use crate::linux::{file, sys};
-use crate::network::{HOSTS, Seat, Stay};
+use crate::network::{HOSTS, Seat};
 use crate::plan::{Op, Plan, Side};
+use crate::reaper::LeftBehind;
 
 use linux_raw_sys::general as k;
 
@@ -32,21 +33,38 @@ impl Net {
     }
 }
 
-/// Takes one of the steps. `any` is a socket of the host's namespace.
+/// What a step may need of the start.
+pub(super) struct Around<'a> {
+    /// A socket of the host's namespace.
+    pub(super) any: BorrowedFd<'a>,
+    /// One for questions, where no network has it.
+    pub(super) route: Option<&'a Socket>,
+    /// The container's directory.
+    pub(super) dir: Option<BorrowedFd<'a>>,
+}
+
+/// Takes one of the steps.
 #[inline(never)]
 pub(super) fn step(
     plan: &Plan,
     op: &Op,
     net: &mut Option<Net>,
-    stay: Option<&Stay>,
-    any: BorrowedFd<'_>,
+    left: &mut LeftBehind,
+    around: &Around<'_>,
 ) -> Result<(), Refusal> {
+    let stay = left.network.as_ref();
+    let outside = stay.map(|stay| &stay.route).or(around.route).ok_or(Errno::BADF);
     match op {
+        Op::Lend(own) => {
+            let net = net.as_ref().ok_or(Errno::BADF)?;
+            let dir = around.dir.ok_or(Errno::BADF)?;
+            left.lent = Some(Lent::lend(&own.parent, [outside?, &net.inside], &own.back, dir)?);
+        }
         // It had to be taken to be planned.
         Op::TakeAddress(_) | Op::Ask { done: true, .. } | Op::UndoNetwork { done: true, .. } => {}
-        Op::NewNetwork => *net = Some(enter(any)?),
+        Op::NewNetwork => *net = Some(enter(around.any)?),
         Op::Ask { side: Side::Outside, request, .. } => {
-            let outside = &stay.ok_or(Errno::BADF)?.route;
+            let outside = outside?;
             // What is asked for before there is an inside does not lead there.
             let here = net.as_ref().map_or(Ok(outside.fd()), Net::here)?;
             request.send(outside, here)?;
@@ -58,7 +76,7 @@ pub(super) fn step(
         Op::UndoNetwork { interface, .. } => {
             let stay = stay.ok_or(Errno::BADF)?;
             let delete = Request::Delete(interface.clone()).message_for(&stay.route)?;
-            undo::keep(stay.network(), &[(undo::ROUTE, wire(&delete))])?;
+            undo::keep(stay.network(), &[(undo::ROUTE, delete.alone())])?;
         }
         Op::Member { aliases } => {
             let (stay, seat) = (stay.ok_or(Errno::BADF)?, seat(plan).ok_or(Errno::BADF)?);
@@ -89,13 +107,6 @@ pub(super) fn write_hosts(dir: BorrowedFd<'_>, text: &[u8]) -> Result<(), Errno>
     // Everybody's to read, whatever the caller's umask is.
     rustix::fs::fchmod(&hosts, mode)?;
     file::write_all(hosts, text)
-}
-
-/// As it goes over the wire, without a wish for an answer.
-fn wire(message: &Message) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    message.write(&mut bytes, 0, 0);
-    bytes
 }
 
 /// The container's place on its network.

@@ -14,9 +14,11 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use super::sys::net as sys;
 
 pub(crate) mod lease;
+mod lent;
 pub(crate) mod look;
 mod request;
 pub(crate) mod undo;
+pub(crate) use lent::Lent;
 pub(crate) use request::{Request, Upon, VETH};
 
 /// A netlink socket. It stays in the network namespace in which it was opened.
@@ -63,6 +65,13 @@ impl Message {
         Self { kind, flags: request.flags(), payload: request.payload().to_vec() }
     }
 
+    /// As it goes over the wire, without a wish for an answer.
+    pub(crate) fn alone(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes, 0, 0);
+        bytes
+    }
+
     /// Appends the message as it goes over the wire.
     pub(crate) fn write(&self, bytes: &mut Vec<u8>, more_flags: i32, sequence: u32) {
         let length = (HEADER + self.payload.len()) as u32;
@@ -100,6 +109,11 @@ impl Socket {
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    /// The same socket, for somebody who only sends.
+    fn again(&self) -> std::result::Result<Self, Errno> {
+        Ok(Self { fd: rustix::io::fcntl_dupfd_cloexec(&self.fd, 3)?, sequence: Cell::new(0) })
     }
 
     fn next(&self) -> u32 {

@@ -7,8 +7,7 @@ use rustix::io::Errno;
 
 use crate::linux::cgroup;
 use crate::linux::text::Text;
-use crate::network::Stay;
-use crate::reaper::LeftBehind;
+use crate::reaper::{self, LeftBehind};
 use crate::state;
 use crate::state::events::{self, Event, Value};
 
@@ -17,7 +16,7 @@ pub(super) struct Outside<'a> {
     state: Option<BorrowedFd<'a>>,
     id: Text<64>,
     link: Option<Text<160>>,
-    network: Option<&'a Stay>,
+    left_behind: &'a LeftBehind,
     roots: [Option<BorrowedFd<'a>>; HIERARCHIES],
     group: Text<1024>,
 }
@@ -36,7 +35,7 @@ impl<'a> Outside<'a> {
             state: left_behind.state.as_ref().map(|state| state.fd()),
             id: text(&left_behind.id)?,
             link: left_behind.link.as_deref().map(text).transpose()?,
-            network: left_behind.network.as_ref(),
+            left_behind,
             roots,
             group: text(&left_behind.group)?,
         })
@@ -60,7 +59,7 @@ impl<'a> Outside<'a> {
 
     /// `dir` is the container's directory.
     pub(super) fn leave_network(&self, dir: BorrowedFd<'_>) {
-        self.network.iter().for_each(|network| network.leave(Some(dir)));
+        reaper::leave_network(self.left_behind, Some(dir));
     }
 
     pub(super) fn remove_groups(&self) {

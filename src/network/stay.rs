@@ -9,6 +9,17 @@ use super::{Leases, Seat, hosts};
 use crate::linux::net::{Socket, undo};
 use crate::linux::sys::net::{RangeLock, range_lock};
 
+/// What is held of a network when a start begins.
+#[derive(Default)]
+pub(crate) struct Holding {
+    /// A place on a network of nsctl's.
+    pub(crate) stay: Option<Stay>,
+    /// The network namespace of another container.
+    pub(crate) joined: Option<OwnedFd>,
+    /// In the host's namespace, where there is no network of nsctl's.
+    pub(crate) route: Option<Socket>,
+}
+
 pub(crate) struct Stay {
     networks: OwnedFd,
     network: OwnedFd,

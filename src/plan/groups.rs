@@ -228,6 +228,8 @@ mod tests {
             words: None,
             lower: None,
             seat: None,
+            own: None,
+            pasta: None,
             ground: crate::plan::Ground::default(),
         }
     }

@@ -6,8 +6,10 @@ use std::net::IpAddr;
 
 use super::{Host, Op, Side, names};
 use crate::linux::net::Request;
-use crate::network::Seat;
+use crate::network::{Own, Seat};
 use crate::spec::{Kind, Spec};
+
+mod pasta;
 
 /// How the interface is called inside, as with docker.
 const INSIDE: &std::ffi::CStr = c"eth0";
@@ -15,21 +17,57 @@ const INSIDE: &std::ffi::CStr = c"eth0";
 /// None for the host's network, or one that is joined.
 pub(super) fn plan(spec: &Spec, host: &Host) -> Vec<Op> {
     let mut steps = Vec::new();
-    match (&spec.network.kind, &host.seat) {
-        (Kind::None, _) => {
-            steps.push(Op::NewNetwork);
-            steps.push(inside(Request::Up(c"lo".into())));
-        }
-        (Kind::Bridge(_), Some(seat)) => {
+    match (&spec.network.kind, &host.seat, &host.own) {
+        (Kind::None | Kind::Pasta(_), ..) => empty(&mut steps),
+        (Kind::Bridge(_), Some(seat), _) => {
             bridge(seat, &mut steps);
             if spec.root.is_some() {
                 steps.push(Op::Hosts(names::hosts(spec, Some(seat)).into_bytes()));
             }
             steps.push(Op::Member { aliases: names::aliases(spec) });
         }
+        (Kind::Upon(..) | Kind::Physical(_), _, Some(own)) => alone(own, &mut steps),
         _ => {}
     }
     steps
+}
+
+/// What is done when the container is there, and before its command is. `dir` is the state directory.
+pub(super) fn pasta(spec: &Spec, host: &Host) -> Option<Op> {
+    let (Kind::Pasta(options), Some(program), Some(dir)) = (&spec.network.kind, &host.pasta, &host.state) else {
+        return None;
+    };
+    let netns = [dir.to_bytes(), b"/", host.id.as_bytes(), b"/netns"].concat();
+    let netns = CString::new(netns).unwrap_or_default();
+    Some(Op::Pasta { program: program.clone(), words: pasta::words(&netns, options), netns })
+}
+
+fn empty(steps: &mut Vec<Op>) {
+    steps.push(Op::NewNetwork);
+    steps.push(inside(Request::Up(c"lo".into())));
+}
+
+/// As many steps, whatever was found out of the host's interface.
+fn alone(own: &Own, steps: &mut Vec<Op>) {
+    empty(steps);
+    let name = match own.upon {
+        Some(kind) => {
+            let (parent, name) = (own.parent.clone(), CString::from(INSIDE));
+            steps.push(outside(Request::AddUpon { kind, parent, name, mac: own.mac }));
+            CString::from(INSIDE)
+        }
+        None => {
+            steps.push(Op::Lend(Box::new(own.clone())));
+            own.parent.clone()
+        }
+    };
+    steps.push(inside(Request::Up(name.clone())));
+    for (address, prefix, gateway) in &own.addresses {
+        steps.push(inside(Request::Address { name: name.clone(), address: *address, prefix: *prefix }));
+        let (done, gateway) = (gateway.is_none(), gateway.unwrap_or(*address));
+        let request = Request::DefaultRoute { name: name.clone(), gateway };
+        steps.push(Op::Ask { side: Side::Inside, request, done });
+    }
 }
 
 fn inside(request: Request) -> Op {
@@ -54,8 +92,7 @@ fn bridge(seat: &Seat, steps: &mut Vec<Op>) {
         steps.push(bridge(Request::Address { name: interface.clone(), address, prefix }));
     }
     steps.push(Op::UndoNetwork { interface: interface.clone(), done: seat.up });
-    steps.push(Op::NewNetwork);
-    steps.push(inside(Request::Up(c"lo".into())));
+    empty(steps);
     steps.push(outside(Request::AddVeth {
         name: seat.veth.clone(),
         bridge: interface,

@@ -7,7 +7,7 @@ use crate::linux::cgroup::{Setting, Version};
 use crate::linux::devices::Rule;
 use crate::linux::mount::FileSystem;
 use crate::linux::net::Request;
-use crate::network::Seat;
+use crate::network::{Own, Seat};
 use crate::spec::{IdMap, Principal, User};
 
 /// Who takes a step.
@@ -97,6 +97,18 @@ pub(crate) enum Op {
     },
     /// Out of the container's network namespace.
     BackHome,
+    /// An interface of the host's goes into the container.
+    Lend(Box<Own>),
+    /// The network namespace of another container.
+    OpenNetworkOf {
+        container: String,
+    },
+    /// The program that passes packets on; `netns` is where it finds the namespace, and when it is gone its end.
+    Pasta {
+        netns: CString,
+        program: CString,
+        words: Vec<CString>,
+    },
     /// At the end.
     LeaveNetwork,
     /// /dev/null three times.

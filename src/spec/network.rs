@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::{Namespace, c_string, container_name};
 use crate::cli;
 use crate::error::{Error, Result};
+use crate::linux::net::Upon;
 use crate::network;
 
 /// Where a container's network namespace comes from, and what is in it.
@@ -21,32 +22,51 @@ pub(crate) enum Kind {
     Container(String),
     /// A pair of interfaces to the bridge of a network.
     Bridge(String),
+    /// An interface that stands on this one of the host's.
+    Upon(Upon, CString),
+    /// This interface of the host's itself.
+    Physical(CString),
+    /// What the program pasta passes on, with these options.
+    Pasta(Vec<CString>),
 }
+
+/// As typed: ADDRESS[/PREFIX].
+type Given<T> = Option<(T, Option<u8>)>;
 
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) kind: Kind,
-    pub(crate) ip: Option<Ipv4Addr>,
-    pub(crate) ip6: Option<Ipv6Addr>,
+    pub(crate) ip: Given<Ipv4Addr>,
+    pub(crate) ip6: Given<Ipv6Addr>,
     pub(crate) mac: Option<[u8; 6]>,
 }
 
 impl Network {
     pub(super) fn new(typed: &cli::Net) -> Result<Self> {
         let kind = kind(typed.network.as_deref().unwrap_or("host"))?;
-        let given = [("--ip", &typed.ip), ("--ip6", &typed.ip6), ("--mac-address", &typed.mac)];
-        if !matches!(kind, Kind::Bridge(_))
-            && let Some((option, _)) = given.iter().find(|(_, typed)| typed.is_some())
-        {
-            return Err(Error::new(format!("{option} is for a container with an interface of its own"))
-                .hint("add --network bridge"));
+        let addresses = matches!(kind, Kind::Bridge(_) | Kind::Upon(..) | Kind::Physical(_));
+        let given = [
+            ("--ip", &typed.ip, addresses),
+            ("--ip6", &typed.ip6, addresses),
+            // Those on an ipvlan have the address of the one below.
+            ("--mac-address", &typed.mac, matches!(kind, Kind::Bridge(_) | Kind::Upon(Upon::Macvlan, _))),
+        ];
+        if let Some((option, ..)) = given.iter().find(|(_, typed, may)| typed.is_some() && !may) {
+            return Err(match kind {
+                Kind::Container(other) => Error::new(format!("{option} with the network of another container"))
+                    .hint(format!("{other} has its addresses already")),
+                _ => Error::new(format!("{option} is for a container with an interface of its own"))
+                    .hint("add --network bridge"),
+            });
         }
-        Ok(Self {
-            kind,
-            ip: address("--ip", typed.ip.as_deref())?,
-            ip6: address("--ip6", typed.ip6.as_deref())?,
-            mac: typed.mac.as_deref().map(mac).transpose()?,
-        })
+        let (ip, ip6) = (address("--ip", typed.ip.as_deref(), 32)?, address("--ip6", typed.ip6.as_deref(), 128)?);
+        let prefixes = [("--ip", ip.and_then(|(_, prefix)| prefix)), ("--ip6", ip6.and_then(|(_, prefix)| prefix))];
+        if let (Kind::Bridge(_), Some((option, _))) = (&kind, prefixes.iter().find(|(_, prefix)| prefix.is_some())) {
+            return Err(
+                Error::new(format!("{option} on a bridge is an address alone")).hint("the network has the prefix")
+            );
+        }
+        Ok(Self { kind, ip, ip6, mac: typed.mac.as_deref().map(mac).transpose()? })
     }
 
     /// Its namespace, as far as that is known already.
@@ -56,7 +76,7 @@ impl Network {
             Kind::Path(path) => Namespace::Path(path.clone()),
             // Which process has it will be found out.
             Kind::Container(_) => Namespace::Path(CString::default()),
-            Kind::None | Kind::Bridge(_) => Namespace::Private,
+            Kind::None | Kind::Bridge(_) | Kind::Upon(..) | Kind::Physical(_) | Kind::Pasta(_) => Namespace::Private,
         }
     }
 }
@@ -70,19 +90,47 @@ fn kind(typed: &str) -> Result<Kind> {
         ("bridge", Some(name)) => Kind::Bridge(container_name("--network", name.into())?),
         ("container", Some(container)) => Kind::Container(container_name("--network container:", container.into())?),
         ("ns", Some(path)) => Kind::Path(c_string("--network ns:", path.into())?),
+        ("macvlan", Some(parent)) => Kind::Upon(Upon::Macvlan, interface(parent)?),
+        ("ipvlan", Some(parent)) => Kind::Upon(Upon::Ipvlan, interface(parent)?),
+        ("phys", Some(name)) => Kind::Physical(interface(name)?),
+        ("macvlan" | "ipvlan" | "phys", None) => {
+            return Err(Error::new(format!("--network {kind} without an interface of the host's"))
+                .hint(format!("--network {kind}:eth0")));
+        }
+        ("pasta", options) => Kind::Pasta(pasta(options.unwrap_or_default())?),
         (path, None) if path.starts_with('/') => Kind::Path(c_string("--network", path.into())?),
         // docker's way to say it.
         (name, None) => Kind::Bridge(container_name("--network", name.into())?),
         _ => {
             return Err(Error::new(format!("--network {typed} is unknown"))
-                .hint("it is host, none, bridge, bridge:NAME, container:NAME or ns:PATH"));
+                .hint("it is host, none, bridge[:NAME], container:NAME, ns:PATH, macvlan:IFACE, ipvlan:IFACE, phys:IFACE or pasta"));
         }
     })
 }
 
-fn address<T: std::str::FromStr>(option: &str, typed: Option<&str>) -> Result<Option<T>> {
+/// A name of an interface: 1 to 15 bytes, as dev_valid_name() of the kernel takes them.
+fn interface(name: &str) -> Result<CString> {
+    let valid = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b':';
+    if name.is_empty() || name.len() > 15 || matches!(name, "." | "..") || !name.bytes().all(valid) {
+        return Err(Error::new(format!("--network: {name} is no name of an interface")).hint("ip link lists them"));
+    }
+    c_string("--network", name.into())
+}
+
+/// As podman takes them: with commas between them.
+fn pasta(options: &str) -> Result<Vec<CString>> {
+    options.split(',').filter(|word| !word.is_empty()).map(|word| c_string("--network pasta", word.into())).collect()
+}
+
+fn address<T: std::str::FromStr>(option: &str, typed: Option<&str>, bits: u8) -> Result<Given<T>> {
     let Some(typed) = typed else { return Ok(None) };
-    typed.parse().map(Some).map_err(|_| Error::new(format!("{option} {typed} is no address")))
+    let (address, prefix) = typed.split_once('/').map_or((typed, None), |(address, prefix)| (address, Some(prefix)));
+    let prefix = prefix.map(|prefix| prefix.parse().ok().filter(|prefix| (1..=bits).contains(prefix)));
+    match (address.parse(), prefix) {
+        (Ok(address), None) => Ok(Some((address, None))),
+        (Ok(address), Some(Some(prefix))) => Ok(Some((address, Some(prefix)))),
+        _ => Err(Error::new(format!("{option} {typed} is no address"))),
+    }
 }
 
 /// Six bytes in hexadecimal; not one of a group of interfaces.
@@ -113,8 +161,36 @@ mod tests {
         assert_eq!(of("lan"), Ok(Kind::Bridge("lan".into())));
         assert_eq!(of("container:web"), Ok(Kind::Container("web".into())));
         assert_eq!(of("/proc/1/ns/net"), of("ns:/proc/1/ns/net"));
-        for wrong in ["host:x", "bridge:", "bridge:../x", "container:", "ns:", "", "sky:x"] {
+        assert_eq!(of("macvlan:eth0.5"), Ok(Kind::Upon(Upon::Macvlan, c"eth0.5".into())));
+        assert_eq!(of("ipvlan:eth0"), Ok(Kind::Upon(Upon::Ipvlan, c"eth0".into())));
+        assert_eq!(of("phys:can0"), Ok(Kind::Physical(c"can0".into())));
+        assert_eq!(of("pasta"), Ok(Kind::Pasta(Vec::new())));
+        assert_eq!(of("pasta:-t,8080:80"), Ok(Kind::Pasta(vec![c"-t".into(), c"8080:80".into()])));
+        let none = ["macvlan", "phys:", "phys:a/b", "ipvlan:0123456789abcdef", "macvlan:..", "phys:a b"];
+        for wrong in ["host:x", "bridge:", "bridge:../x", "container:", "ns:", "", "sky:x"].into_iter().chain(none) {
             assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_go_where_there_is_an_interface() {
+        let of = |network: &str, ip: &str| {
+            let (network, ip) = (Some(network.into()), Some(ip.into()));
+            Network::new(&cli::Net { network, ip, ..cli::Net::default() }).map(|network| network.ip)
+        };
+        let ip = Ipv4Addr::new(10, 0, 0, 9);
+        assert_eq!(of("macvlan:eth0", "10.0.0.9/24").unwrap(), Some((ip, Some(24))));
+        assert_eq!(of("phys:eth0", "10.0.0.9").unwrap(), Some((ip, None)));
+        for (network, wrong) in [
+            ("bridge", "10.0.0.9/24"),
+            ("container:web", "10.0.0.9"),
+            ("host", "10.0.0.9"),
+            ("pasta", "10.0.0.9"),
+            ("macvlan:eth0", "10.0.0.9/33"),
+            ("macvlan:eth0", "10.0.0.9/0"),
+            ("macvlan:eth0", "10.0.0"),
+        ] {
+            assert!(of(network, wrong).is_err(), "{network} {wrong}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::ffi::CString;
 use miniserde::{Deserialize, Serialize};
 
 use crate::linux::cgroup;
+use crate::network::PHYSICAL;
 
 /// By the kernel's names (mnt, pid, …): the inode numbers of the container's own namespaces.
 pub(crate) type Namespaces = BTreeMap<String, u64>;
@@ -85,6 +86,11 @@ pub(crate) struct Cgroup {
 }
 
 impl Record {
+    /// The interface of the host's that is inside.
+    pub(crate) fn lent(&self) -> Option<&str> {
+        self.network.as_ref()?.network.strip_prefix(PHYSICAL)?.strip_prefix(':')
+    }
+
     /// The groups that are there.
     pub(crate) fn groups(&self) -> cgroup::Groups {
         let open = |group: &Cgroup| {

@@ -15,16 +15,31 @@ pub(super) fn is_about(op: &Op) -> bool {
             | Op::UndoNetwork { .. }
             | Op::Member { .. }
             | Op::Hosts(_)
+            | Op::Lend(_)
+            | Op::OpenNetworkOf { .. }
+            | Op::Pasta { .. }
             | Op::BackHome
             | Op::LeaveNetwork
     )
 }
 
 pub(super) fn sentence(op: &Op, errno: Errno) -> Error {
+    if let Op::Lend(own) = op {
+        let name = own.parent.to_string_lossy();
+        return Error::os(format!("move the interface {name} into the container"), errno).hint(match errno {
+            Errno::INVAL => {
+                "it is one that stays where it is: a radio is moved as a whole (iw phy), a bridge and the like are made inside"
+            }
+            Errno::PERM => "it needs root (CAP_NET_ADMIN): run it as root",
+            _ => "",
+        });
+    }
     let Op::Ask { request, .. } = op else {
         let doing = match op {
             Op::NewNetwork => "make a network namespace",
             Op::BackHome => "go back to the host's network namespace",
+            Op::OpenNetworkOf { .. } => "join the other container's network",
+            Op::Pasta { .. } => "start pasta",
             _ => "write down who is on the network",
         };
         return Error::os(doing, errno).hint(match (op, errno) {
@@ -46,6 +61,7 @@ pub(super) fn sentence(op: &Op, errno: Errno) -> Error {
         Request::Up(name) => format!("switch the interface {} on", shown(name)),
         Request::Address { name, address, prefix } => format!("give {} the address {address}/{prefix}", shown(name)),
         Request::DefaultRoute { gateway, .. } => format!("make the default route over {gateway}"),
+        Request::Route { name, to: (to, prefix), .. } => format!("route {to}/{prefix} over {}", shown(name)),
         Request::Delete(name) => format!("remove the interface {}", shown(name)),
     };
     Error::os(doing, errno).hint(hint(request, errno))

@@ -12,6 +12,7 @@ mod identity;
 mod images;
 mod kernel;
 mod kills;
+mod kinds;
 mod leaks;
 mod life;
 mod limits;
@@ -124,6 +125,7 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("verbs", verbs::CASES),
     ("verbs", copies::CASES),
     ("names", names::CASES),
+    ("kinds", kinds::CASES),
     ("terminals", terminals::UNMASKED),
     ("terminals", terminals::attached::CASES),
 ];

@@ -15,6 +15,12 @@ use rustix::io::Errno;
 use super::answers;
 use super::{Message, Result, Socket};
 
+/// linux/netfilter/nfnetlink.h, nf_tables.h: NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN.
+const NFT_GETGEN: u16 = 10 << 8 | 16;
+/// linux/if.h.
+pub(super) const IFF_UP: u32 = 1;
+const IFF_LOOPBACK: u32 = 8;
+
 /// An interface.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Link {
@@ -23,6 +29,8 @@ pub(crate) struct Link {
     pub(crate) mtu: u32,
     /// The number of the bridge that it is a port of; 0: of none.
     pub(crate) master: u32,
+    /// IFF_*.
+    pub(crate) flags: u32,
 }
 
 /// A way of the main table (`ip route`).
@@ -34,6 +42,8 @@ pub(crate) struct Route {
     pub(crate) gateway: Option<IpAddr>,
     pub(crate) interface: u32,
     pub(crate) metric: u32,
+    /// RTPROT_*: who made it.
+    pub(crate) protocol: u8,
 }
 
 /// An address of an interface.
@@ -44,6 +54,18 @@ pub(crate) struct Address {
     pub(crate) prefix: u8,
     /// RT_SCOPE_*: 0 is the whole world.
     pub(crate) scope: u8,
+    /// It was set by somebody, and not lent for a time (DHCP, autoconfiguration).
+    pub(crate) permanent: bool,
+}
+
+impl Link {
+    pub(crate) fn is_up(&self) -> bool {
+        self.flags & IFF_UP != 0
+    }
+
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.flags & IFF_LOOPBACK != 0
+    }
 }
 
 impl Socket {
@@ -65,6 +87,20 @@ impl Socket {
             Err(refusal) if refusal.errno == Errno::NODEV => Ok(None),
             other => other.map(|()| found),
         }
+    }
+
+    /// Asks for an interface of this kind, without anything else. EOPNOTSUPP: there is no such kind.
+    pub(crate) fn try_kind(&self, kind: &CStr) -> std::result::Result<(), Errno> {
+        let mut request = rt_link::Request::new().set_create().set_excl().op_newlink_do(&Ifinfomsg::new());
+        request.encode().nested_linkinfo().push_kind(kind).end_nested();
+        self.ask(&Message::of(&request)).map_err(|refusal| refusal.errno)
+    }
+
+    /// Asks nf_tables which generation of rules it has.
+    pub(crate) fn nf_tables(&self) -> std::result::Result<(), Errno> {
+        // nfgenmsg: of no family, version 0.
+        let message = Message { kind: NFT_GETGEN, flags: 0, payload: vec![0; 4] };
+        self.get(&message, &mut |_, _| {}).map_err(|refusal| refusal.errno)
     }
 
     pub(crate) fn links(&self) -> Result<Vec<Link>> {
@@ -96,6 +132,7 @@ fn link(bytes: &[u8]) -> Option<Link> {
         name: attributes.get_ifname().ok()?.into(),
         mtu: attributes.get_mtu().unwrap_or(0),
         master: attributes.get_master().unwrap_or(0),
+        flags: header.ifi_flags,
     })
 }
 
@@ -111,6 +148,7 @@ fn route(bytes: &[u8]) -> Option<Route> {
         gateway: attributes.get_gateway().ok(),
         interface: attributes.get_oif().ok()?,
         metric: attributes.get_priority().unwrap_or(0),
+        protocol: header.rtm_protocol,
     })
 }
 
@@ -118,7 +156,13 @@ fn address(bytes: &[u8]) -> Option<Address> {
     let (header, attributes) = rt_addr::OpGetaddrDump::decode_reply(bytes);
     // With a peer, IFA_ADDRESS is the peer's.
     let address = attributes.get_local().or_else(|_| attributes.get_address()).ok()?;
-    Some(Address { interface: header.ifa_index, address, prefix: header.ifa_prefixlen, scope: header.ifa_scope })
+    Some(Address {
+        interface: header.ifa_index,
+        address,
+        prefix: header.ifa_prefixlen,
+        scope: header.ifa_scope,
+        permanent: u32::from(header.ifa_flags) & r::IFA_F_PERMANENT != 0,
+    })
 }
 
 /// For the test that no answer makes a reader panic.

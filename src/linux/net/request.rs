@@ -12,6 +12,7 @@ use netlink_bindings::traits::Pusher;
 use netlink_bindings::utils::{finalize_nested_header, push_header, push_nested_header};
 use rustix::io::Errno;
 
+use super::look::IFF_UP;
 use super::{Message, Result, Socket};
 
 /// An interface is named, not numbered: its number is looked up when the message is sent.
@@ -31,6 +32,8 @@ pub(crate) enum Request {
     Address { name: CString, address: IpAddr, prefix: u8 },
     /// `ip route add default via GATEWAY dev NAME`.
     DefaultRoute { name: CString, gateway: IpAddr },
+    /// `ip route add TO [via GATEWAY] dev NAME metric METRIC`.
+    Route { name: CString, to: (IpAddr, u8), gateway: Option<IpAddr>, metric: u32 },
     /// `ip link del NAME`.
     Delete(CString),
 }
@@ -52,8 +55,6 @@ const VETH_INFO_PEER: u16 = 1;
 const MODE: u16 = 1;
 const MACVLAN_MODE_BRIDGE: u32 = 4;
 const IPVLAN_MODE_L2: u16 = 0;
-/// linux/if.h.
-const IFF_UP: u32 = 1;
 
 impl Request {
     /// Asks the kernel. `socket` is where the interface is, or for a new one where its parent is; `inside` the namespace of the
@@ -150,18 +151,8 @@ impl Request {
                 }
                 Message::of(&request)
             }
-            Self::DefaultRoute { name, gateway } => {
-                let header = Rtmsg {
-                    rtm_family: family(*gateway),
-                    rtm_table: r::rt_class_t::RT_TABLE_MAIN as u8,
-                    rtm_protocol: r::RTPROT_STATIC as u8,
-                    rtm_type: r::RTN_UNICAST as u8,
-                    ..Rtmsg::new()
-                };
-                let mut request = rt_route::Request::new().set_create().op_newroute_do(&header);
-                request.encode().push_gateway(*gateway).push_oif(index(name)?);
-                Message::of(&request)
-            }
+            Self::DefaultRoute { name, gateway } => way(index(name)?, None, Some(*gateway), 0),
+            Self::Route { name, to, gateway, metric } => way(index(name)?, Some(*to), *gateway, *metric),
             Self::Delete(name) => {
                 let header = Ifinfomsg { ifi_index: index(name)? as i32, ..Ifinfomsg::new() };
                 Message::of(&rt_link::Request::new().op_dellink_do(&header))
@@ -172,6 +163,34 @@ impl Request {
 
 fn new_link(header: &Ifinfomsg) -> rt_link::OpNewlinkDo<'static> {
     rt_link::Request::new().set_create().set_excl().op_newlink_do(header)
+}
+
+/// None: to everywhere.
+fn way(interface: u32, to: Option<(IpAddr, u8)>, gateway: Option<IpAddr>, metric: u32) -> Message {
+    let header = Rtmsg {
+        rtm_family: to.map(|(to, _)| to).or(gateway).map_or(0, family),
+        rtm_dst_len: to.map_or(0, |(_, prefix)| prefix),
+        rtm_table: r::rt_class_t::RT_TABLE_MAIN as u8,
+        rtm_protocol: r::RTPROT_STATIC as u8,
+        // On the wire itself, or beyond a gateway.
+        rtm_scope: if gateway.is_none() { r::rt_scope_t::RT_SCOPE_LINK as u8 } else { 0 },
+        rtm_type: r::RTN_UNICAST as u8,
+        ..Rtmsg::new()
+    };
+    let mut request = rt_route::Request::new().set_create().op_newroute_do(&header);
+    let mut attributes = request.encode().push_oif(interface);
+    if let Some((to, _)) = to.filter(|(_, prefix)| *prefix > 0) {
+        attributes = attributes.push_dst(to);
+    }
+    if let Some(gateway) = gateway {
+        attributes = attributes.push_gateway(gateway);
+    }
+    if metric > 0 {
+        drop(attributes.push_priority(metric))
+    } else {
+        drop(attributes)
+    }
+    Message::of(&request)
 }
 
 fn up(index: u32) -> Ifinfomsg {

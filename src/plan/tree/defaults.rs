@@ -128,7 +128,10 @@ impl Steps<'_> {
                 let path = [state.to_bytes(), b"/", self.host.id.as_bytes(), b"/", HOSTS.to_bytes()].concat();
                 Provided::Source(self.source(&CString::new(path).unwrap_or_default()))
             }
-            _ => Provided::Text(names::hosts(self.spec, seat).into_bytes()),
+            _ => Provided::Text(match &self.host.ground.hosts {
+                Some(others) if names.hosts.is_empty() => others.clone(),
+                _ => names::hosts(self.spec, seat).into_bytes(),
+            }),
         };
         let own = matches!(hosts, Provided::Source(_));
         let name = self.spec.hostname.as_deref().map_or("localhost".into(), |name| name.to_string_lossy());
