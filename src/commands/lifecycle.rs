@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::network;
 use crate::spec;
 use crate::state::events::Value;
-use crate::state::{self, Phase, Status};
+use crate::state::{self, Phase, State, Status};
 
 /// docker's.
 pub(super) const STOP_SECONDS: u64 = 10;
@@ -76,11 +76,13 @@ fn stop(typed: &cli::Verb) -> Result<u8> {
         .into_iter()
         .map(|(word, found)| (word, found.and_then(|container| ask_to_end(&container, signal).map(|()| container))))
         .collect();
-    Ok(each_of(asked, |container, word| {
+    let code = each_of(asked, |container, word| {
         await_end(container, seconds)?;
         container.note("stop", &[]);
         done(word)
-    }))
+    });
+    tell_who_is_left();
+    Ok(code)
 }
 
 /// Its signal, some time, SIGKILL. One that has ended stays as it is.
@@ -128,14 +130,13 @@ fn await_end(container: &Container, seconds: Option<u64>) -> Result<()> {
             return Err(container.refused("does not end, not even by SIGKILL").hint("it is stuck in the kernel"));
         }
     }
-    leave_network(container);
     Ok(())
 }
 
-/// The others on its network are told that it is gone.
-fn leave_network(container: &Container) {
-    if container.record().network.is_some() {
-        network::sweep(container.state.fd(), true);
+/// Those that are left on networks are told who is gone, once for all of them.
+fn tell_who_is_left() {
+    for state in state::places().iter().filter_map(|place| State::open(place).ok()) {
+        network::sweep(state.fd(), true);
     }
 }
 
@@ -204,6 +205,7 @@ fn rm(typed: &cli::Verb) -> Result<u8> {
         remove(container, typed.force)?;
         done(word)
     });
+    tell_who_is_left();
     // docker's rm -f of what is not there is content.
     if typed.force && !typed.all && code != 0 {
         let there = typed.containers.iter().any(|word| container::find(word).is_ok());
@@ -257,7 +259,6 @@ pub(crate) fn remove(container: &Container, force: bool) -> Result<()> {
                     // Its PID 1 may have been killed when it had said how it ended, and before it had cleared up.
                     ended.state.remove_groups(ended.record());
                     ended.state.remove(ended.record());
-                    leave_network(&ended);
                     ended.note("destroy", &[]);
                     return Ok(());
                 }

@@ -1,20 +1,26 @@
 //! resolv.conf(5) for a container: the host's, with what was asked for, and without what its network does not reach.
 
+use std::ffi::CStr;
 use std::net::IpAddr;
 
-use rustix::fs::CWD;
+use rustix::fs::{AtFlags, CWD};
 
 use crate::linux::file;
 use crate::plan::Ground;
-use crate::spec::{Kind, Names, Namespace, Spec};
+use crate::spec::{Kind, Names, Spec};
 
 /// Where systemd-resolved writes the servers that it asks itself (systemd-resolved.service(8)).
-const UPSTREAM: &std::ffi::CStr = c"/run/systemd/resolve/resolv.conf";
+const UPSTREAM: &CStr = c"/run/systemd/resolve/resolv.conf";
 
 /// The host's is read through its symbolic link.
 pub(super) fn look(spec: &Spec, ground: &mut Ground) {
     let hosts = || file::read(CWD, c"/etc/resolv.conf").unwrap_or_default();
-    let apart = spec.namespaces.net == Namespace::Private;
+    let apart = match &spec.network.kind {
+        Kind::Host => false,
+        // It may be the host's own, by a file.
+        Kind::Path(path) => namespace(path) != namespace(c"/proc/self/ns/net"),
+        _ => true,
+    };
     if !apart && !spec.names.asks_for_dns() {
         ground.resolv = hosts();
     } else if spec.network.kind != Kind::None || spec.names.asks_for_dns() {
@@ -23,6 +29,12 @@ pub(super) fn look(spec: &Spec, ground: &mut Ground) {
         let made = text_of(&text(hosts()), upstream, &spec.names, apart);
         (ground.resolv, ground.unreachable) = (made.0.into_bytes(), made.1);
     }
+}
+
+/// A namespace's own number.
+fn namespace(path: &CStr) -> Option<(u64, u64)> {
+    let stat = rustix::fs::statat(CWD, path, AtFlags::empty()).ok()?;
+    Some((stat.st_dev, stat.st_ino))
 }
 
 /// What resolv.conf says.
@@ -52,7 +64,7 @@ fn read(text: &str) -> Lines<'_> {
 fn text_of(hosts: &str, upstream: impl FnOnce() -> String, names: &Names, apart: bool) -> (String, Option<String>) {
     let reaches = |server: &&str| !apart || server.parse().is_ok_and(|address: IpAddr| !address.is_loopback());
     let mut lines = read(hosts);
-    let all_reached = lines.servers.iter().all(|server| reaches(server));
+    let all_reached = lines.servers.iter().all(&reaches);
     if all_reached && !names.asks_for_dns() {
         return (hosts.into(), None);
     }
@@ -61,7 +73,7 @@ fn text_of(hosts: &str, upstream: impl FnOnce() -> String, names: &Names, apart:
     if names.dns.is_empty() && !all_reached {
         real = upstream();
         let (first, found) = (lines.servers.first().map(|server| (*server).to_string()), read(&real));
-        if found.servers.iter().any(|server| reaches(server)) {
+        if found.servers.iter().any(&reaches) {
             lines.servers = found.servers;
         }
         lines.servers.retain(|server| reaches(server));

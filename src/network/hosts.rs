@@ -25,9 +25,10 @@ pub(super) fn tell(networks: BorrowedFd<'_>, leases: &Leases, last: u32, own: Op
     let members: Vec<Member> = slots.filter_map(Member::read).collect();
     let text = lines(&members);
     let Ok(state) = file::open_dir(networks, c"..") else { return };
+    let mut old = vec![0; MOST];
     for member in members {
         // Ignored: that it sees the host's files and has none, or is being removed.
-        let _ = rewrite(state.as_fd(), &CString::new(member.id).unwrap_or_default(), text.as_bytes());
+        let _ = rewrite(state.as_fd(), &CString::new(member.id).unwrap_or_default(), text.as_bytes(), &mut old);
     }
 }
 
@@ -44,16 +45,16 @@ fn lines(members: &[Member]) -> String {
     text
 }
 
-fn rewrite(state: BorrowedFd<'_>, id: &CStr, text: &[u8]) -> Result<(), Errno> {
+/// `old`: room for what there is.
+fn rewrite(state: BorrowedFd<'_>, id: &CStr, text: &[u8], old: &mut [u8]) -> Result<(), Errno> {
     let dir = file::open_dir(state, id)?;
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let hosts = rustix::fs::openat(dir, HOSTS, flags, Mode::empty())?;
-    let mut old = vec![0; MOST];
-    let length = rustix::io::pread(&hosts, &mut old, 0)?;
+    let length = rustix::io::pread(&hosts, &mut *old, 0)?;
     let mark = MARK.as_bytes();
     let Some(at) = old[..length].windows(mark.len()).position(|part| part == mark) else { return Ok(()) };
     let at = at + mark.len();
-    if length < MOST && &old[at..length] == text {
+    if length < old.len() && &old[at..length] == text {
         return Ok(());
     }
     rustix::io::pwrite(&hosts, text, at as u64)?;
@@ -97,7 +98,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("nsctl-hosts-{}", std::process::id()));
         std::fs::create_dir_all(dir.join("ab")).unwrap();
         let (file, state) = (dir.join("ab/hosts"), std::fs::File::open(&dir).unwrap());
-        let write = |text: &str| rewrite(state.as_fd(), c"ab", text.as_bytes());
+        let write = |text: &str| rewrite(state.as_fd(), c"ab", text.as_bytes(), &mut [0; MOST]);
         assert_eq!(write("x\n"), Err(Errno::NOENT));
         std::fs::write(&file, format!("own\n{MARK}old and long\n")).unwrap();
         for text in ["a\nb\n", "", "c\n"] {
