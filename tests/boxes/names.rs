@@ -169,8 +169,8 @@ fn networks() -> Result<(), Failed> {
 
 fn collisions() -> Result<(), Failed> {
     let Some(world) = World::new() else { return Ok(()) };
-    let ready = "ip link add up0 type veth peer name up1 && ip addr add 10.3.0.7/24 dev up0 && ip link set up0 up && \
-                 ip link set up1 up && ip route add 10.4.0.0/16 via 10.3.0.1 && ip addr add 10.91.2.1/24 dev up0";
+    let ready = "ip link add up0 type veth && ip addr add 10.3.0.7/24 dev up0 && ip link set up0 up && \
+                 ip link set veth0 up && ip route add 10.4.0.0/16 via 10.3.0.1 && ip addr add 10.91.2.1/24 dev up0";
     let ready = world.script(ready);
     must(ready.code == 0, "an uplink", &ready)?;
     world.nsctl(&["network", "create", "--subnet", "10.5.0.0/24", "--subnet", "fd05::/64", "lan"]);
