@@ -243,6 +243,9 @@ impl Child<'_> {
             | Op::Lend(_)
             | Op::OpenNetworkOf { .. }
             | Op::Pasta { .. }
+            | Op::Rules { .. }
+            | Op::Switch { .. }
+            | Op::Publish(_)
             | Op::BackHome
             | Op::LeaveNetwork
             | Op::JoinPidOfContainer { .. }

@@ -42,6 +42,7 @@ mod keep;
 mod messages;
 mod net;
 mod pasta;
+mod reach;
 pub(crate) use keep::control_address;
 pub(crate) use messages::meaning;
 use messages::say;
@@ -65,6 +66,8 @@ pub(crate) struct Container {
     route: Option<Socket>,
     /// The kernel's own words for why it refused a step.
     why: String,
+    /// What there is to say of a failed step, if it knows more than its number.
+    error: Option<Error>,
 }
 
 /// Takes the supervisor's steps up to the wait. `state` is the open directory that the plan names, `claim` that of a container that
@@ -102,6 +105,7 @@ pub(crate) fn start(
         joined: holding.joined,
         route: holding.route,
         why: String::new(),
+        error: None,
     };
     container.take_all(plan)?;
     Ok(container)
@@ -126,6 +130,7 @@ pub(crate) fn start_in(plan: &Plan, verbose: bool, target: Target) -> Result<Con
         joined: None,
         route: None,
         why: String::new(),
+        error: None,
     };
     container.take_all(plan)?;
     Ok(container)
@@ -185,7 +190,7 @@ impl Container {
         let Err(errno) = self.step(plan, op) else { return Ok(()) };
         let error = match op {
             Op::Pasta { .. } if !self.why.is_empty() => Error::new(format!("pasta does not start: {}", self.why)),
-            _ => verdict::sentence(plan, index, errno, None).because(&self.why),
+            _ => self.error.take().unwrap_or_else(|| verdict::sentence(plan, index, errno, None).because(&self.why)),
         };
         self.give_up(plan);
         Err(error)
@@ -261,6 +266,15 @@ impl Container {
             Op::Hosts(text) => {
                 let claim = self.claim.as_ref().ok_or(Errno::NOENT)?;
                 net::write_hosts(claim.dir.as_fd(), text)?;
+            }
+            Op::Rules { .. } | Op::Switch { .. } | Op::Publish(_) => {
+                let stay = left.network.as_ref().ok_or(Errno::BADF)?;
+                let dir = self.claim.as_ref().map(|claim| claim.dir.as_fd());
+                reach::step(op, stay, dir).map_err(|error| {
+                    let errno = error.errno.unwrap_or(Errno::IO);
+                    self.error = Some(error);
+                    errno
+                })?;
             }
             Op::OpenNothing => {
                 let flags = OFlags::RDWR | OFlags::CLOEXEC;

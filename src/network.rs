@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::linux::file;
+use crate::linux::net::conf::Conf;
 use crate::linux::net::lease::Leases;
 use crate::linux::net::look::Link;
 use crate::linux::net::{Socket, VETH, undo};
@@ -23,12 +24,16 @@ use crate::linux::sys::net::{RangeLock, range_lock};
 mod define;
 mod hosts;
 mod own;
+mod ports;
 mod range;
+mod reach;
 mod stay;
 pub(crate) use define::{Member, Wish};
 pub(crate) use hosts::{HOSTS, MARK};
 pub(crate) use own::{Asked, Own, PHYSICAL};
+pub(crate) use ports::{Port, Publish, Taken, foreseen, reserve};
 pub(crate) use range::Range;
+pub(crate) use reach::{Reach, undo_network, undo_ports};
 pub(crate) use stay::{Holding, Stay};
 
 /// The network that `--network bridge` means; it is there without being made.
@@ -86,6 +91,8 @@ pub(crate) struct Seat {
     pub(crate) mtu: u32,
     /// The bridge is there.
     pub(crate) up: bool,
+    /// What is to be done for others to be reached, and to reach it.
+    pub(crate) reach: Reach,
     /// The end of the pair of interfaces that is outside.
     pub(crate) veth: CString,
 }
@@ -160,21 +167,47 @@ impl Networks {
         write().map_err(|errno: Errno| Error::os(format!("write down the network {}", network.name), errno))
     }
 
+    /// Whether the network of that name gives its containers an address of IPv6.
+    pub(crate) fn has_ipv6(&self, name: &str) -> bool {
+        has_ipv6() && self.get(name).is_none_or(|network| network.range6().is_some())
+    }
+
     fn dir_of(&self, name: &str) -> std::result::Result<OwnedFd, Errno> {
         file::open_dir(&self.dir, &c_string(name))
     }
 
     /// Takes a place on the network of that name; the default one is made if it is not there. To be called under the lock.
     pub(crate) fn join(&self, name: &str, wanted: &Wanted<'_>, route: Socket) -> Result<(Seat, Stay)> {
+        let first = self.heal(false);
         let network = self.network(name, &route)?;
         let open = |errno| Error::os(format!("open the network {name}"), errno);
         let dir = self.dir_of(name).map_err(open)?;
         let leases = Leases::open(&dir, LEASES).map_err(open)?;
         let number = number(&network, wanted, Some(&leases))?;
-        let seat = seat(network, number, wanted, &route)?;
+        let mut seat = seat(network, number, wanted, &route)?;
         let stay =
             Stay::new(self.dir.try_clone().map_err(|_| open(Errno::MFILE))?, dir, leases, route).map_err(open)?;
+        seat.reach = Reach::look(&seat, &stay.route, stay.netfilter.as_ref(), &stay.conf, first);
         Ok((seat, stay))
+    }
+
+    /// Undoes what the kernel has of networks that nobody uses any more: their last user was killed before it could. `tell`: to
+    /// those that are used, who is still there. Whether nobody uses any.
+    fn heal(&self, tell: bool) -> bool {
+        for network in self.all() {
+            let Ok(dir) = self.dir_of(&network.name) else { continue };
+            let Ok(leases) = Leases::open(&dir, LEASES) else { continue };
+            if !leases.others() {
+                undo::heal(dir.as_fd());
+            } else if tell {
+                hosts::tell(self.dir.as_fd(), &leases, network.last(), None);
+            }
+        }
+        let unused = users(&self.dir).is_ok_and(|users| !in_use(users.as_fd()));
+        if unused {
+            undo::heal(self.dir.as_fd());
+        }
+        unused
     }
 
     fn network(&self, name: &str, route: &Socket) -> Result<Network> {
@@ -204,7 +237,10 @@ pub(crate) fn foresee(
     // A plan that is made again is that of a container that has what it asked for.
     let leases = leases.filter(|_| wanted.ip.is_none() && wanted.ip6.is_none());
     let number = number(&network, wanted, leases.as_ref())?;
-    seat(network, number, wanted, route)
+    let mut seat = seat(network, number, wanted, route)?;
+    let netfilter = Socket::netfilter().ok();
+    seat.reach = Reach::look(&seat, route, netfilter.as_ref(), &Conf::open(), !seat.up);
+    Ok(seat)
 }
 
 /// Undoes what the kernel has of networks that nobody uses any more, since their last user was killed before it could, and tells
@@ -215,18 +251,7 @@ pub(crate) fn sweep(state: BorrowedFd<'_>, wait: bool) {
     if !(networks.try_lock() || wait && networks.lock().is_ok()) {
         return;
     }
-    for network in networks.all() {
-        let Ok(dir) = networks.dir_of(&network.name) else { continue };
-        let Ok(leases) = Leases::open(&dir, LEASES) else { continue };
-        if leases.others() {
-            hosts::tell(networks.dir.as_fd(), &leases, network.last(), None);
-        } else {
-            undo::heal(dir.as_fd());
-        }
-    }
-    if users(&networks.dir).is_ok_and(|users| !in_use(users.as_fd())) {
-        undo::heal(networks.dir.as_fd());
-    }
+    networks.heal(true);
     networks.unlock();
 }
 
@@ -359,6 +384,7 @@ fn seat(network: Network, number: u32, wanted: &Wanted<'_>, route: &Socket) -> R
             (None, mtu) => mtu,
         },
         up: bridge.is_some(),
+        reach: Reach::default(),
         veth: c_string(&format!("{VETH}{}", wanted.id)),
         network,
     })

@@ -16,6 +16,7 @@ mod mounts;
 mod names;
 mod network;
 mod process;
+mod publish;
 mod root;
 mod time;
 pub(crate) use cgroup::Cgroup;

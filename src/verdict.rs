@@ -11,6 +11,7 @@ use crate::sync::Detail;
 mod groups;
 mod net;
 mod tree;
+pub(crate) use net::rules;
 
 /// `detail` is what the container's side saw of a file that could not be executed.
 pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&Detail>) -> Error {

@@ -8,7 +8,7 @@ pub(crate) const VERSION: &str = concat!("nsctl ", env!("CARGO_PKG_VERSION"), " 
 pub(super) const VERBS: &[&str] = &[
     "run", "simple", "ps", "image", "check", "create", "start", "stop", "restart", "kill", "wait", "rm", "pause",
     "unpause", "attach", "logs", "inspect", "exec", "events", "cp", "update", "top", "stats", "rename", "prune",
-    "network",
+    "network", "port",
 ];
 
 pub(crate) fn text(verb: &str) -> &'static str {
@@ -33,6 +33,7 @@ pub(crate) fn text(verb: &str) -> &'static str {
         "logs" => verbs::LOGS,
         "inspect" => verbs::INSPECT,
         "exec" => verbs::EXEC,
+        "port" => verbs::PORT,
         "update" => super::update::HELP,
         "top" => TOP,
         "rename" => RENAME,
@@ -54,6 +55,7 @@ nsctl runs a command in its own Linux namespaces and cgroups. One static binary,
   nsctl attach CONTAINER                      its streams, or its terminal, here
   nsctl logs|inspect CONTAINER                what it wrote, and all that is known of it
   nsctl top CONTAINER                         its processes
+  nsctl port CONTAINER [PORT[/PROTOCOL]]      where its ports are published
   nsctl stats [CONTAINER...]                  what containers use, every second
   nsctl update LIMIT... CONTAINER             other limits while it runs
   nsctl rename CONTAINER NAME; nsctl prune    another name; remove all that have ended
@@ -135,6 +137,9 @@ Network (--net is the same as --network)
                            of that interface; without PREFIX it is in a subnet of IFACE and has IFACE's gateway.
                            Without --ip the interface is up and has none: for a DHCP client inside
   --mac-address MAC        of that interface, but for ipvlan and phys
+  -p, --publish [IP:][PORT:]PORT[/tcp|udp]       with --network bridge: a port of the host's (of all its addresses, or of
+                           IP alone) leads to one of the container's. Either may be a range, FROM-TO; without one of
+                           the host's, one that is free is taken: nsctl port shows which
 
 Process
   -u, --user USER[:GROUP]         names are looked up in the container; digits are always a number

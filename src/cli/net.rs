@@ -16,6 +16,7 @@ pub(crate) struct Net {
     pub(crate) dns: Vec<String>,
     pub(crate) dns_search: Vec<String>,
     pub(crate) dns_option: Vec<String>,
+    pub(crate) publish: Vec<String>,
 }
 
 impl Net {
@@ -31,6 +32,7 @@ impl Net {
             "dns" => self.dns.push(text(parser)?),
             "dns-search" => self.dns_search.push(text(parser)?),
             "dns-option" | "dns-opt" => self.dns_option.push(text(parser)?),
+            "publish" => self.publish.push(text(parser)?),
             _ => return Ok(false),
         }
         Ok(true)

@@ -146,7 +146,7 @@ fn files(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
 /// What users of other engines type and nsctl does not do is refused with a reason.
 fn not_here(name: &str) -> Error {
     let why = match name {
-        "publish" | "publish-all" | "expose" => "the network is the host's, so that every port is there already",
+        "publish-all" | "expose" => "-p PORT publishes a port; what an image says of its ports is not read",
         "privileged" | "cap-add" | "cap-drop" | "security-opt" | "userns" => {
             "the command keeps the caller's capabilities; --user makes it an ordinary user"
         }
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_says_so() {
-        for words in [["--verity", "sh"], ["-p80:80", "sh"], ["--privileged", "sh"]] {
+        for words in [["--verity", "sh"], ["-P", "sh"], ["--privileged", "sh"]] {
             let error = run_of(&words).err().unwrap().to_string();
             assert!(error.contains("is not supported"), "{error}");
         }

@@ -6,6 +6,7 @@ mod container;
 pub(crate) mod copy;
 pub(crate) mod events;
 pub(crate) mod exec;
+mod holder;
 pub(crate) mod image;
 mod inspect;
 mod lifecycle;
@@ -14,6 +15,8 @@ pub(crate) mod machine;
 pub(crate) mod manage;
 mod names;
 mod network;
+mod port;
+mod ports;
 pub(crate) mod ps;
 pub(crate) mod run;
 mod seat;
@@ -36,6 +39,7 @@ pub(crate) fn verb(typed: &crate::cli::Verb) -> Result<u8> {
         "start" if typed.attach => attach::start(typed),
         "logs" => logs::logs(typed),
         "inspect" => inspect::inspect(typed),
+        "port" => port::port(typed),
         _ => lifecycle::verb(typed),
     }
 }

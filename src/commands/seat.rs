@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 use super::container;
+use super::ports;
 use super::run;
 use crate::error::{Error, Result};
 use crate::linux::join::{self, Refusal};
@@ -84,12 +85,18 @@ fn bridge(spec: &Spec, name: &str, state: Option<&State>, id: &str, aim: Aim) ->
     let wanted = Wanted { id, ip, ip6, mac: spec.network.mac };
     let route = socket()?;
     if aim != Aim::Start {
-        let seat = network::foresee(state.map(State::fd), name, &wanted, &route)?;
+        let mut seat = network::foresee(state.map(State::fd), name, &wanted, &route)?;
+        seat.reach.ports = network::foreseen(&spec.network.publish);
+        ports::fits(&seat)?;
         return Ok(Found { seat: Some(seat), ..Found::default() });
     }
     let networks = Networks::open(place(state)?.fd())?;
+    // Not under the lock: who has a port until now, and is about to end, needs that for it.
+    let taken = ports::take(&spec.network.publish, networks.has_ipv6(name))?;
     networks.lock()?;
-    let (seat, stay) = networks.join(name, &wanted, route)?;
+    let (mut seat, mut stay) = networks.join(name, &wanted, route)?;
+    (seat.reach.ports, stay.ports) = taken;
+    ports::fits(&seat)?;
     let holding = Holding { stay: Some(stay), ..Holding::default() };
     Ok(Found { seat: Some(seat), holding, ..Found::default() })
 }

@@ -12,7 +12,8 @@ use crate::cli::{self, Command};
 use crate::linux::cgroup::{Hierarchy, Version};
 use crate::linux::mount::{Api, FileSystem};
 use crate::linux::net::Request;
-use crate::network::{Network, Own, Seat};
+use crate::linux::net::conf::Switch;
+use crate::network::{self, Network, Own, Reach, Seat};
 use crate::plan::{CgroupView, DeviceNode, Ground, Host, Lower, Plan};
 use crate::spec::{Defaults, Device, From, Kind, Spec};
 
@@ -84,7 +85,7 @@ fn plan_of(text: &str) -> String {
         state: Some(c"/run/nsctl".into()),
         words: None,
         lower,
-        seat: matches!(spec.network.kind, Kind::Bridge(_)).then(seat),
+        seat: matches!(spec.network.kind, Kind::Bridge(_)).then(|| seat(&spec)),
         own: own(&spec.network.kind),
         pasta: matches!(spec.network.kind, Kind::Pasta(_)).then(|| c"/usr/bin/pasta".into()),
         ground: Ground { devices, ..ground(lines.next().unwrap_or("new")) },
@@ -105,8 +106,12 @@ fn own(kind: &Kind) -> Option<Own> {
     Some(Own { parent, upon, mac: None, addresses, back })
 }
 
+fn switch(file: &std::ffi::CStr) -> Switch {
+    Switch { v6: false, file: file.into(), value: b'1', was: b'0' }
+}
+
 /// The first container on the default network.
-fn seat() -> Seat {
+fn seat(spec: &Spec) -> Seat {
     Seat {
         network: Network {
             name: "bridge".into(),
@@ -128,6 +133,14 @@ fn seat() -> Seat {
         mac: [2, 0x42, 10, 91, 0, 2],
         mtu: 1500,
         up: false,
+        reach: Reach {
+            first: true,
+            ruled: false,
+            bridge: vec![switch(c"nsctl0/forwarding")],
+            forward: vec![switch(c"eth0/forwarding")],
+            loopback: vec![switch(c"nsctl0/route_localnet")],
+            ports: network::foreseen(&spec.network.publish),
+        },
         veth: c"ve-0123456789ab".into(),
     }
 }

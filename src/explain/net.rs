@@ -2,6 +2,8 @@
 
 use std::ffi::CStr;
 
+use super::rules::{self, path};
+use crate::linux::net::nft::{self, Change};
 use crate::linux::net::{Request, Upon};
 use crate::plan::{Op, Plan, Side};
 
@@ -48,6 +50,22 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
                 "hands packets to sockets of its own, outside; it ends when the link is removed",
             )
         }
+        Op::Rules { changes, .. } => {
+            return (
+                script(changes),
+                "where packets go, and with which address: one transaction, all or nothing".into(),
+            );
+        }
+        Op::Switch { switches, .. } => {
+            let lines: Vec<String> =
+                switches.iter().map(|switch| format!("echo {} > {}", switch.value as char, path(switch))).collect();
+            return (lines.join("\n"), "a packet is passed on only where its way in allows it".into());
+        }
+        Op::Publish(mappings) => {
+            let changes: Vec<Change> = nft::elements(mappings).map(|(map, of)| Change::Elements(map, of)).collect();
+            let why = "what comes to these ports of the host's goes to the container; how to take it back is written down before";
+            return (script(&changes), why.into());
+        }
         Op::LeaveNetwork => (
             "flock(networks, LOCK_EX); sendto(…); fcntl(leases, F_OFD_GETLK, …)".into(),
             "what is outside is undone; without others on the network, the bridge as well",
@@ -56,6 +74,11 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
         _ => unreachable!("no step of the network's"),
     };
     (call, why.into())
+}
+
+fn script(changes: &[Change]) -> String {
+    let lines: Vec<String> = changes.iter().map(rules::command).collect();
+    format!("nft -f - <<.\n{}\n.", lines.join("\n"))
 }
 
 /// The command of iproute2 that sends the same message.
@@ -86,6 +109,7 @@ pub(crate) fn command(request: &Request, side: Side) -> String {
         Request::Move { name: inner, new_name } => {
             format!("{ip} link set {} netns container name {}", name(inner), name(new_name))
         }
+        Request::Hairpin(link) => format!("bridge link set dev {} hairpin on", name(link)),
         Request::Up(link) => format!("{ip} link set {} up", name(link)),
         Request::Address { name: link, address, prefix } => {
             format!("{ip} addr add {address}/{prefix} dev {} nodad", name(link))
@@ -108,6 +132,9 @@ fn why(request: &Request) -> &'static str {
         Request::AddVeth { .. } => "a cable: one end on the bridge, the other inside; it is gone with either",
         Request::AddUpon { .. } => "an interface on another one, for the container alone",
         Request::Move { .. } => "the host does without it until the container's end",
+        Request::Hairpin(_) => {
+            "so that it reaches its own ports, where the bridge hands its packets to nf_tables (br_netfilter)"
+        }
         Request::Up(_) => "an interface begins switched off, the loopback of a new namespace, too",
         Request::Address { .. } => "at once: nobody else has it, by the leases or by the caller's word",
         Request::DefaultRoute { .. } => "everything else goes over this address",

@@ -126,6 +126,7 @@ fn attachment(seat: &Seat) -> Attachment {
         gateway: seat.gateway.to_string(),
         gateway6: seat.gateway6.map(|address| address.to_string()).unwrap_or_default(),
         mac: seat.mac.map(|byte| format!("{byte:02x}")).join(":"),
+        ports: seat.shown_ports(),
     }
 }
 
@@ -144,6 +145,7 @@ fn alone(own: &Own) -> Attachment {
         gateway: gateway(true),
         gateway6: gateway(false),
         mac: own.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")).unwrap_or_default(),
+        ports: Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use rustix::thread::LinkNameSpaceType;
 use crate::linux::net::{Lent, Refusal, Request, Socket, undo};
 use crate::linux::sys::net::namespace_of;
 use crate::linux::{file, sys};
-use crate::network::{HOSTS, Seat};
+use crate::network::{HOSTS, Seat, undo_network};
 use crate::plan::{Op, Plan, Side};
 use crate::reaper::LeftBehind;
 
@@ -76,7 +76,10 @@ pub(super) fn step(
         Op::UndoNetwork { interface, .. } => {
             let stay = stay.ok_or(Errno::BADF)?;
             let delete = Request::Delete(interface.clone()).message_for(&stay.route)?;
-            undo::keep(stay.network(), &[(undo::ROUTE, delete.alone())])?;
+            undo::keep(
+                stay.network(),
+                &undo_network(delete, interface, !seat(plan).is_some_and(|seat| seat.network.internal)),
+            )?;
         }
         Op::Member { aliases } => {
             let (stay, seat) = (stay.ok_or(Errno::BADF)?, seat(plan).ok_or(Errno::BADF)?);

@@ -2,6 +2,7 @@
 //! and taken apart by netlink-bindings; here are the socket and what an answer means.
 
 use std::cell::Cell;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use netlink_bindings::builtin::NlmsgerrAttrs;
@@ -13,9 +14,11 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::sys::net as sys;
 
+pub(crate) mod conf;
 pub(crate) mod lease;
 mod lent;
 pub(crate) mod look;
+pub(crate) mod nft;
 mod request;
 pub(crate) mod undo;
 pub(crate) use lent::Lent;
@@ -117,8 +120,14 @@ impl Socket {
     }
 
     fn next(&self) -> u32 {
-        self.sequence.set(self.sequence.get() + 1);
-        self.sequence.get()
+        self.reserve(1)
+    }
+
+    /// The first of so many sequence numbers.
+    fn reserve(&self, count: u32) -> u32 {
+        let first = self.sequence.get() + 1;
+        self.sequence.set(first + count - 1);
+        first
     }
 
     /// Asks for something to be done, and waits until it is.
@@ -146,22 +155,34 @@ impl Socket {
         rustix::net::sendto(&self.fd, bytes, SendFlags::empty(), &kernel).map(|_| ())
     }
 
-    /// Takes what belongs to a request, up to the acknowledgement, the end of a dump or, unless `all`, the one answer.
     fn answers(&self, sequence: u32, all: bool, each: &mut dyn FnMut(u16, &[u8])) -> Result<()> {
+        self.outcome(sequence..=sequence, all, each).map_err(|(_, refusal)| refusal)
+    }
+
+    /// Takes what belongs to some requests, up to the first refusal, an acknowledgement, the end of a dump or, unless `all`, the one
+    /// answer. The refusal comes with the number of the request.
+    fn outcome(
+        &self,
+        sequences: RangeInclusive<u32>,
+        all: bool,
+        each: &mut dyn FnMut(u16, &[u8]),
+    ) -> std::result::Result<(), (u32, Refusal)> {
         let mut bytes = vec![0; BUFFER];
         loop {
             let length = match rustix::net::recv(&self.fd, &mut bytes[..], RecvFlags::empty()) {
                 Ok((length, _)) => length,
                 Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno.into()),
+                Err(errno) => return Err((*sequences.start(), errno.into())),
             };
             for answer in answers(&bytes[..length]) {
                 // An answer to an earlier request that was given up.
-                if answer.sequence != sequence {
+                if !sequences.contains(&answer.sequence) {
                     continue;
                 }
                 match answer.kind {
-                    NLMSG_ERROR => return verdict(answer.flags, answer.payload),
+                    NLMSG_ERROR => {
+                        return verdict(answer.flags, answer.payload).map_err(|refusal| (answer.sequence, refusal));
+                    }
                     NLMSG_DONE => return Ok(()),
                     kind => {
                         each(kind, answer.payload);

@@ -6,6 +6,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::{Leases, Seat, hosts};
+use crate::linux::net::conf::Conf;
 use crate::linux::net::{Socket, undo};
 use crate::linux::sys::net::{RangeLock, range_lock};
 
@@ -30,13 +31,26 @@ pub(crate) struct Stay {
     pub(crate) route: Socket,
     /// None: the kernel has no nf_tables.
     pub(crate) netfilter: Option<Socket>,
+    /// The host's.
+    pub(crate) conf: Conf,
+    /// Keep its published ports from being anybody else's.
+    pub(crate) ports: Vec<OwnedFd>,
 }
 
 impl Stay {
     pub(super) fn new(networks: OwnedFd, network: OwnedFd, leases: Leases, route: Socket) -> Result<Self, Errno> {
         let users = super::users(&networks)?;
         range_lock(users.as_fd(), RangeLock::Share, 0, 1)?;
-        Ok(Self { networks, network, leases, users, route, netfilter: Socket::netfilter().ok() })
+        Ok(Self {
+            networks,
+            network,
+            leases,
+            users,
+            route,
+            netfilter: Socket::netfilter().ok(),
+            conf: Conf::open(),
+            ports: Vec::new(),
+        })
     }
 
     /// The network's directory.
@@ -71,7 +85,8 @@ impl Stay {
     /// without any, of all networks. `container` is its directory.
     pub(crate) fn leave(&self, container: Option<BorrowedFd<'_>>) {
         let _ = rustix::fs::flock(&self.networks, FlockOperation::LockExclusive);
-        let undo = |dir: BorrowedFd<'_>| undo::all(dir, Some(&self.route), self.netfilter.as_ref());
+        let ways = undo::Ways { route: Some(&self.route), netfilter: self.netfilter.as_ref(), conf: &self.conf };
+        let undo = |dir: BorrowedFd<'_>| undo::all(dir, &ways);
         container.into_iter().for_each(undo);
         if !self.leases.others() {
             undo(self.network.as_fd());

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::{Host, Op, Side, names};
 use crate::linux::net::Request;
+use crate::linux::net::conf::Switch;
 use crate::network::{Own, Seat};
 use crate::spec::{Kind, Spec};
 
@@ -78,6 +79,27 @@ fn outside(request: Request) -> Op {
     Op::Ask { side: Side::Outside, request, done: false }
 }
 
+/// Rules before what they guard, and all before the container is there.
+fn reach(seat: &Seat, interface: &CString, steps: &mut Vec<Op>) {
+    let reach = &seat.reach;
+    let switch = |switches: &[Switch], back: bool, done: bool| Op::Switch {
+        done: done || switches.is_empty(),
+        switches: switches.to_vec(),
+        back,
+    };
+    if !seat.network.internal {
+        let changes = if reach.ruled { Vec::new() } else { seat.rules() };
+        let optional = reach.ports.is_empty();
+        steps.push(Op::Rules { interface: interface.clone(), changes, optional, done: reach.ruled });
+    }
+    steps.push(switch(&reach.bridge, false, seat.up));
+    steps.push(switch(&reach.forward, true, false));
+    if !reach.ports.is_empty() {
+        steps.push(switch(&reach.loopback, false, false));
+        steps.push(Op::Publish(seat.mappings()));
+    }
+}
+
 fn bridge(seat: &Seat, steps: &mut Vec<Op>) {
     let interface: CString = CString::new(seat.network.interface.as_str()).unwrap_or_default();
     steps.push(Op::TakeAddress(Box::new(seat.clone())));
@@ -92,6 +114,7 @@ fn bridge(seat: &Seat, steps: &mut Vec<Op>) {
         steps.push(bridge(Request::Address { name: interface.clone(), address, prefix }));
     }
     steps.push(Op::UndoNetwork { interface: interface.clone(), done: seat.up });
+    reach(seat, &interface, steps);
     empty(steps);
     steps.push(outside(Request::AddVeth {
         name: seat.veth.clone(),
@@ -100,6 +123,9 @@ fn bridge(seat: &Seat, steps: &mut Vec<Op>) {
         mac: seat.mac,
         mtu: seat.mtu,
     }));
+    if !seat.reach.ports.is_empty() {
+        steps.push(outside(Request::Hairpin(seat.veth.clone())));
+    }
     steps.push(inside(Request::Up(INSIDE.into())));
     let own = [(IpAddr::V4(seat.address.0), seat.address.1)]
         .into_iter()

@@ -7,6 +7,8 @@ use crate::linux::cgroup::{Setting, Version};
 use crate::linux::devices::Rule;
 use crate::linux::mount::FileSystem;
 use crate::linux::net::Request;
+use crate::linux::net::conf::Switch;
+use crate::linux::net::nft::{Change, Mapping};
 use crate::network::{Own, Seat};
 use crate::spec::{IdMap, Principal, User};
 
@@ -95,6 +97,21 @@ pub(crate) enum Op {
     Member {
         aliases: Vec<String>,
     },
+    /// What the network has in nsctl's table. `optional`: the container can do without.
+    Rules {
+        interface: CString,
+        changes: Vec<Change>,
+        optional: bool,
+        done: bool,
+    },
+    /// Where packets are passed on. `back`: it is set back with the last user of any network.
+    Switch {
+        switches: Vec<Switch>,
+        back: bool,
+        done: bool,
+    },
+    /// The ports that lead to the container.
+    Publish(Vec<Mapping>),
     /// Out of the container's network namespace.
     BackHome,
     /// An interface of the host's goes into the container.

@@ -7,7 +7,7 @@ use super::{Namespace, c_string, container_name};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::linux::net::Upon;
-use crate::network;
+use crate::network::{self, Publish};
 
 /// Where a container's network namespace comes from, and what is in it.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +39,7 @@ pub(crate) struct Network {
     pub(crate) ip: Given<Ipv4Addr>,
     pub(crate) ip6: Given<Ipv6Addr>,
     pub(crate) mac: Option<[u8; 6]>,
+    pub(crate) publish: Vec<Publish>,
 }
 
 impl Network {
@@ -66,7 +67,16 @@ impl Network {
                 Error::new(format!("{option} on a bridge is an address alone")).hint("the network has the prefix")
             );
         }
-        Ok(Self { kind, ip, ip6, mac: typed.mac.as_deref().map(mac).transpose()? })
+        let publish: Vec<Publish> =
+            typed.publish.iter().map(|typed| super::publish::parse(typed)).collect::<Result<_>>()?;
+        if !matches!(kind, Kind::Bridge(_)) && !publish.is_empty() {
+            return Err(match kind {
+                Kind::Host => Error::new("--publish is for a container with a network of its own")
+                    .hint("with the host's, every port is there already; or add --network bridge"),
+                _ => Error::new("--publish is for a container on a bridge").hint("add --network bridge"),
+            });
+        }
+        Ok(Self { kind, ip, ip6, mac: typed.mac.as_deref().map(mac).transpose()?, publish })
     }
 
     /// Its namespace, as far as that is known already.

@@ -71,6 +71,8 @@ pub(crate) struct Attachment {
     pub(crate) gateway: String,
     pub(crate) gateway6: String,
     pub(crate) mac: String,
+    /// `0.0.0.0:8080->80/tcp`
+    pub(crate) ports: Vec<String>,
 }
 
 /// A container's group in one hierarchy.

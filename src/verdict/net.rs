@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::linux::net::nft::{Change, Hook, Rule};
 use crate::linux::net::{Request, Upon};
 use crate::plan::Op;
 
@@ -18,6 +19,9 @@ pub(super) fn is_about(op: &Op) -> bool {
             | Op::Lend(_)
             | Op::OpenNetworkOf { .. }
             | Op::Pasta { .. }
+            | Op::Rules { .. }
+            | Op::Switch { .. }
+            | Op::Publish(_)
             | Op::BackHome
             | Op::LeaveNetwork
     )
@@ -37,6 +41,9 @@ pub(super) fn sentence(op: &Op, errno: Errno) -> Error {
     let Op::Ask { request, .. } = op else {
         let doing = match op {
             Op::NewNetwork => "make a network namespace",
+            Op::Switch { .. } => "let packets be passed on",
+            Op::Publish(_) => "publish the ports",
+            Op::Rules { .. } => "make the rules of the network",
             Op::BackHome => "go back to the host's network namespace",
             Op::OpenNetworkOf { .. } => "join the other container's network",
             Op::Pasta { .. } => "start pasta",
@@ -58,6 +65,7 @@ pub(super) fn sentence(op: &Op, errno: Errno) -> Error {
         }
         Request::AddUpon { parent, .. } => format!("make an interface on {}", shown(parent)),
         Request::Move { name, .. } => format!("move the interface {} into the container", shown(name)),
+        Request::Hairpin(name) => format!("switch hairpin on at {}", shown(name)),
         Request::Up(name) => format!("switch the interface {} on", shown(name)),
         Request::Address { name, address, prefix } => format!("give {} the address {address}/{prefix}", shown(name)),
         Request::DefaultRoute { gateway, .. } => format!("make the default route over {gateway}"),
@@ -84,5 +92,39 @@ fn hint(request: &Request, errno: Errno) -> &'static str {
         (Request::AddBridge { .. }, Errno::EXIST) => "an interface of that name is there already",
         (_, Errno::PERM) => "it needs root (CAP_NET_ADMIN): run it as root",
         _ => "",
+    }
+}
+
+/// nf_tables refused something; `command` is what nft(8) would have been told.
+pub(crate) fn rules(change: &Change, command: &str, errno: Errno) -> Error {
+    let missing =
+        matches!(errno, Errno::NOENT | Errno::OPNOTSUPP | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT | Errno::INVAL);
+    let part = match change {
+        Change::Table | Change::DeleteTable => {
+            "CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET (which takes CONFIG_IPV6), the module nf_tables"
+        }
+        Change::Map(_) | Change::Elements(..) | Change::DeleteElements(..) => {
+            "CONFIG_NF_TABLES, the module nf_tables"
+        }
+        Change::Chain { hook: Some(Hook::NatPrerouting | Hook::NatOutput | Hook::NatPostrouting), .. } => {
+            "CONFIG_NFT_NAT, the modules nft_nat and nft_chain_nat"
+        }
+        Change::Chain { .. } | Change::Flush(_) | Change::DeleteChain(_) => "CONFIG_NF_TABLES, the module nf_tables",
+        Change::Rule { rule, .. } => match rule {
+            Rule::SkipLoopback => "CONFIG_NF_TABLES, the module nf_tables",
+            Rule::ToPorts => "CONFIG_NFT_FIB_INET, the modules nft_fib_inet, nft_fib_ipv4 and nft_fib_ipv6",
+            Rule::Redirect(_) => "CONFIG_NFT_NAT, the module nft_nat",
+            Rule::Masquerade { .. } | Rule::FromLoopback { .. } => "CONFIG_NFT_MASQ, the module nft_masq",
+            Rule::Hairpin { .. } | Rule::Door { .. } => {
+                "CONFIG_NFT_CT and CONFIG_NFT_MASQ, the modules nft_ct and nft_masq"
+            }
+            Rule::Guard { .. } => "CONFIG_NF_TABLES, the module nf_tables",
+        },
+    };
+    let error = Error::os(command, errno);
+    match errno {
+        _ if missing => error.hint(format!("it takes a kernel with {part}")),
+        Errno::PERM => error.hint("it needs root (CAP_NET_ADMIN): run it as root"),
+        _ => error,
     }
 }

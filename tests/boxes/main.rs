@@ -19,6 +19,8 @@ mod limits;
 mod masked;
 mod mounts;
 mod names;
+mod nat;
+mod net;
 mod nsctl;
 mod oci;
 mod places;
@@ -122,6 +124,7 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("roots", kills::ROOTED),
     ("images", oci::CASES),
     ("images", store::CASES),
+    ("nat", nat::CASES),
     ("verbs", verbs::CASES),
     ("verbs", copies::CASES),
     ("names", names::CASES),

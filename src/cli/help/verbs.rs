@@ -153,3 +153,10 @@ Containers on one network that have a root of their own (--rootfs, --image) find
 --network-alias: their /etc/hosts has those that run, and is kept up to date. Without a root of its own a container sees the host's
 /etc/hosts, and is found, but finds nobody by name.
 ";
+
+pub(super) const PORT: &str = "\
+nsctl port CONTAINER [PORT[/PROTOCOL]]
+
+Where the ports of a container that runs are published, as PORT/PROTOCOL -> ADDRESS:PORT of the host; of one port,
+the latter alone. Exit status: 1 if it is not published.
+";

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use netlink_bindings::rt_link::{self, Ifinfomsg};
 
-use super::undo::ROUTE;
+use super::undo::Undo;
 use super::{Message, Request, Result, Socket, undo};
 use crate::linux::sys::net::namespace_of;
 use crate::linux::text::Text;
@@ -36,7 +36,7 @@ impl Lent {
         let (home, here) = (namespace_of(outside.fd())?, namespace_of(inside.fd())?);
         let mut kept = Vec::new();
         for request in again {
-            kept.push((ROUTE, request.message_for(outside)?.alone()));
+            kept.push(Undo::Route(request.message_for(outside)?));
         }
         undo::keep(dir, &kept)?;
         let mut lent =

@@ -26,6 +26,8 @@ pub(crate) enum Request {
     AddUpon { kind: Upon, parent: CString, name: CString, mac: Option<[u8; 6]> },
     /// `ip link set NAME netns …`, to where the descriptor's namespace is.
     Move { name: CString, new_name: CString },
+    /// `bridge link set dev NAME hairpin on`: what comes from a port of a bridge may leave by it again.
+    Hairpin(CString),
     /// `ip link set NAME up`.
     Up(CString),
     /// `ip addr add ADDRESS/PREFIX dev NAME`.
@@ -53,6 +55,7 @@ pub(crate) const VETH: &str = "ve-";
 // linux/veth.h, linux/if_link.h: what is in IFLA_INFO_DATA, which the specification of rtnetlink leaves open.
 const VETH_INFO_PEER: u16 = 1;
 const MODE: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
 const MACVLAN_MODE_BRIDGE: u32 = 4;
 const IPVLAN_MODE_L2: u16 = 0;
 
@@ -129,6 +132,22 @@ impl Request {
                 let header = Ifinfomsg { ifi_index: index(name)? as i32, ..Ifinfomsg::new() };
                 let mut request = rt_link::Request::new().op_setlink_do(&header);
                 request.encode().push_net_ns_fd(inside.as_raw_fd() as u32).push_ifname(new_name);
+                Message::of(&request)
+            }
+            Self::Hairpin(name) => {
+                let header = Ifinfomsg {
+                    ifi_family: libc::AF_BRIDGE as u8,
+                    ifi_index: index(name)? as i32,
+                    ..Ifinfomsg::new()
+                };
+                let mut request = rt_link::Request::new().op_setlink_do(&header);
+                let mut encoder = request.encode();
+                let bytes = encoder.as_vec_mut();
+                let port = push_nested_header(bytes, r::IFLA_PROTINFO as u16);
+                push_header(bytes, IFLA_BRPORT_MODE, 1);
+                bytes.push(1);
+                finalize_nested_header(bytes, port);
+                drop(encoder);
                 Message::of(&request)
             }
             Self::Up(name) => Message::of(&rt_link::Request::new().op_setlink_do(&up(index(name)?))),

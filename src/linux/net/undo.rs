@@ -1,8 +1,8 @@
 //! Messages that undo what was done, kept in a file until it is time: so that a process that must not allocate can send them, and
 //! whoever clears up behind a killed one.
 //!
-//! The file is a row of batches: the netlink protocol and the length, 4 bytes each, then the bytes as they go over the wire. They ask
-//! for no acknowledgement: what is gone already is no error.
+//! The file is a row of batches: what is meant and the length, 4 bytes each, then the bytes as they go over the wire of a netlink
+//! protocol, or a switch of an interface. They ask for no acknowledgement: what is gone already is no error.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,28 +10,58 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
 
-use super::Socket;
+use super::conf::{Conf, Switch};
+use super::{Message, Socket};
 use crate::linux::file;
 
 pub(crate) const UNDO: &CStr = c"undo";
 const NEW: &CStr = c"undo.new";
 /// The most bytes of a batch.
 pub(crate) const MOST: usize = 8 << 10;
-pub(crate) const ROUTE: u32 = 0;
-pub(crate) const NETFILTER: u32 = 12;
 /// linux/rtnetlink.h.
 const RTM_NEWROUTE: u16 = 24;
+const ROUTE: u32 = 0;
+const NETFILTER: u32 = 12;
+/// A digit, and the file below net/ipv4/conf or net/ipv6/conf with a NUL byte.
+const CONF: [u32; 2] = [0x100, 0x101];
 
-/// Writes down what is to be sent at the end. EMSGSIZE: a batch is too long.
-pub(crate) fn keep(dir: impl AsFd, batches: &[(u32, Vec<u8>)]) -> Result<(), Errno> {
-    let mut bytes = Vec::new();
-    for (protocol, batch) in batches {
+/// What is to be done at the end.
+pub(crate) enum Undo {
+    Route(Message),
+    /// A transaction of nf_tables.
+    Rules(Vec<u8>),
+    /// Back to what it was.
+    Back(Switch),
+}
+
+/// How it is done: all of it in the namespace of the host.
+pub(crate) struct Ways<'a> {
+    pub(crate) route: Option<&'a Socket>,
+    pub(crate) netfilter: Option<&'a Socket>,
+    pub(crate) conf: &'a Conf,
+}
+
+/// Writes down what is to be done at the end, besides what is written down already. EMSGSIZE: a batch is too long.
+pub(crate) fn keep(dir: impl AsFd, undo: &[Undo]) -> Result<(), Errno> {
+    let mut bytes = file::read(&dir, UNDO).unwrap_or_default();
+    for one in undo {
+        let (what, batch) = match one {
+            Undo::Route(message) => (ROUTE, message.alone()),
+            Undo::Rules(batch) => (NETFILTER, batch.clone()),
+            Undo::Back(switch) => {
+                let mut batch = vec![switch.was];
+                batch.extend(switch.file.as_bytes_with_nul());
+                (CONF[usize::from(switch.v6)], batch)
+            }
+        };
         if batch.len() > MOST {
             return Err(Errno::MSGSIZE);
         }
-        bytes.extend(protocol.to_ne_bytes());
-        bytes.extend((batch.len() as u32).to_ne_bytes());
-        bytes.extend(batch);
+        let entry = [&what.to_ne_bytes(), &(batch.len() as u32).to_ne_bytes(), &batch[..]].concat();
+        // Networks that come and go while another stays have some of it in common.
+        if !bytes.windows(entry.len()).any(|known| known == entry) {
+            bytes.extend(entry);
+        }
     }
     file::replace(dir, NEW, UNDO, &bytes)
 }
@@ -39,15 +69,17 @@ pub(crate) fn keep(dir: impl AsFd, batches: &[(u32, Vec<u8>)]) -> Result<(), Err
 /// For whoever finds what a killed process left: in the namespace of the host.
 pub(crate) fn heal(dir: BorrowedFd<'_>) {
     if rustix::fs::accessat(dir, UNDO, Access::EXISTS, AtFlags::empty()).is_ok() {
-        all(dir, Socket::route().ok().as_ref(), Socket::netfilter().ok().as_ref());
+        let (route, netfilter) = (Socket::route().ok(), Socket::netfilter().ok());
+        all(dir, &Ways { route: route.as_ref(), netfilter: netfilter.as_ref(), conf: &Conf::open() });
     }
 }
 
-/// Sends all of it, and forgets it. Does not allocate.
-pub(crate) fn all(dir: BorrowedFd<'_>, route: Option<&Socket>, netfilter: Option<&Socket>) {
-    each(dir, &mut |protocol, batch| {
-        let socket = if protocol == ROUTE { route } else { netfilter };
-        socket.iter().for_each(|socket| _ = socket.send(batch));
+/// Does all of it, and forgets it. Does not allocate.
+pub(crate) fn all(dir: BorrowedFd<'_>, ways: &Ways<'_>) {
+    each(dir, &mut |what, batch| match what {
+        ROUTE => ways.route.iter().for_each(|socket| _ = socket.send(batch)),
+        NETFILTER => ways.netfilter.iter().for_each(|socket| _ = socket.send(batch)),
+        _ => back(what == CONF[1], batch, ways.conf),
     });
 }
 
@@ -76,4 +108,15 @@ fn each(dir: BorrowedFd<'_>, act: &mut dyn FnMut(u32, &mut [u8])) {
         act(word(0), &mut bytes[..read]);
     }
     let _ = rustix::fs::unlinkat(dir, UNDO, AtFlags::empty());
+}
+
+fn back(v6: bool, bytes: &[u8], conf: &Conf) {
+    let Some((value, file)) = bytes.split_first() else { return };
+    // All interfaces were switched on since, by somebody who means it.
+    if !v6 && conf.get(false, c"all/forwarding") == Some(b'1') {
+        return;
+    }
+    if let Ok(file) = CStr::from_bytes_until_nul(file) {
+        let _ = conf.set(v6, file, *value);
+    }
 }
