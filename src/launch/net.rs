@@ -67,7 +67,16 @@ pub(super) fn step(
             let outside = outside?;
             // What is asked for before there is an inside does not lead there.
             let here = net.as_ref().map_or(Ok(outside.fd()), Net::here)?;
-            request.send(outside, here)?;
+            let sent = request.send(outside, here);
+            // The kernel takes the namespace of a last run apart when it has time: who is started again at once finds its pair there.
+            match (&sent, request) {
+                (Err(refusal), Request::AddVeth { name, .. }) if refusal.errno == Errno::EXIST => {
+                    // ENODEV: it is gone now.
+                    let _ = Request::Delete(name.clone()).send(outside, here);
+                    request.send(outside, here)?;
+                }
+                _ => sent?,
+            }
         }
         Op::Ask { side: Side::Inside, request, .. } => {
             let net = net.as_ref().ok_or(Errno::BADF)?;

@@ -24,6 +24,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("addresses_of_ipv6_are_one_containers_alone", addresses),
     ("inspect_shows_the_place_on_the_network", inspected),
     ("what_needs_a_root_says_so", without_root),
+    ("who_ended_is_started_again_at_once", again),
 ];
 
 /// Those about the container's files.
@@ -471,6 +472,19 @@ fn addresses() -> Result<(), Failed> {
         must(refused.code == 125 && refused.err.contains(said), wrong, &refused)?;
     }
     Ok(())
+}
+
+/// The kernel takes a network namespace apart later than its last process ends.
+fn again() -> Result<(), Failed> {
+    let Some(world) = World::new() else { return Ok(()) };
+    world.start(&["--network", "bridge", "--name", "other"], WAIT)?;
+    world.start(&["--network", "bridge", "--name", "web"], WAIT)?;
+    for _ in 0..10 {
+        let outcome = world.nsctl(&["restart", "-t", "0", "web"]);
+        must(outcome.code == 0, "at once", &outcome)?;
+    }
+    let outcome = world.nsctl(&["exec", "web", "ping", "-c", "1", "-W", "2", "other"]);
+    must(outcome.code == 0, "and is on the network", &outcome)
 }
 
 fn inspected() -> Result<(), Failed> {
