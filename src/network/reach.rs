@@ -83,7 +83,8 @@ fn elsewhere(route: &Socket, conf: &Conf, bridge: &CStr, v6: bool) -> Vec<Switch
     };
     let mut switches: Vec<Switch> =
         ways().filter_map(|link| conf.wish(false, &link.name, "forwarding", b'1')).collect();
-    if !v6 {
+    // Without others there is nobody to pass packets on to.
+    if !v6 || ways().next().is_none() {
         return switches;
     }
     if alone(conf) {

@@ -128,3 +128,26 @@ pub(crate) fn rules(change: &Change, command: &str, errno: Errno) -> Error {
         _ => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kernel_lacks_has_a_name() {
+        let chain = || c"nat-nsctl0".to_owned();
+        let of = |change: Change, errno| rules(&change, "nft '…'", errno).to_string();
+        let masquerade = Rule::FromLoopback { interface: c"nsctl0".to_owned() };
+        for (change, errno, part) in [
+            (Change::Table, Errno::PROTONOSUPPORT, "CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET"),
+            (Change::Table, Errno::OPNOTSUPP, "CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET"),
+            (Change::Chain { name: chain(), hook: Some(Hook::NatOutput) }, Errno::NOENT, "CONFIG_NFT_NAT"),
+            (Change::Rule { chain: chain(), rule: masquerade }, Errno::NOENT, "CONFIG_NFT_MASQ"),
+            (Change::Rule { chain: chain(), rule: Rule::ToPorts }, Errno::NOENT, "CONFIG_NFT_FIB_INET"),
+        ] {
+            let text = of(change, errno);
+            assert!(text.contains(&format!("it takes a kernel with {part}")), "{text}");
+        }
+        assert!(of(Change::Table, Errno::PERM).contains("CAP_NET_ADMIN"));
+    }
+}
