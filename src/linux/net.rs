@@ -2,12 +2,12 @@
 //! and taken apart by netlink-bindings; here are the socket and what an answer means.
 
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use netlink_bindings::builtin::NlmsgerrAttrs;
 use netlink_bindings::consts as n;
-use netlink_bindings::traits::{NetlinkRequest, Protocol};
+use netlink_bindings::utils::find_attr;
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -61,11 +61,12 @@ const HEADER: usize = 16;
 const BUFFER: usize = 32 << 10;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+const NLMSGERR_ATTR_MSG: u16 = 1;
 
 impl Message {
-    pub(crate) fn of<R: NetlinkRequest>(request: &R) -> Self {
-        let Protocol::Raw { request_type: kind, .. } = request.protocol() else { unreachable!("no generic netlink") };
-        Self { kind, flags: request.flags(), payload: request.payload().to_vec() }
+    /// `header` is what comes before the attributes; these are pushed after it.
+    pub(crate) fn new(kind: u16, flags: i32, header: &[u8]) -> Self {
+        Self { kind, flags: flags as u16, payload: header.to_vec() }
     }
 
     /// As it goes over the wire, without a wish for an answer.
@@ -231,8 +232,8 @@ pub(crate) fn verdict(flags: u16, payload: &[u8]) -> Result<()> {
         // The header of the request; with it the whole, if the kernel does not know NETLINK_CAP_ACK.
         let request = rest.first_chunk::<4>().map_or(HEADER, |length| u32::from_ne_bytes(*length) as usize);
         let skip = if flags & n::NLM_F_CAPPED as u16 != 0 { HEADER } else { request.next_multiple_of(4) };
-        let attributes = NlmsgerrAttrs::new(rest.get(skip..).unwrap_or_default());
-        if let Ok(text) = attributes.get_msg() {
+        let text = find_attr(rest.get(skip..).unwrap_or_default(), NLMSGERR_ATTR_MSG);
+        if let Some(Ok(text)) = text.map(CStr::from_bytes_until_nul) {
             said = text.to_string_lossy().into_owned();
         }
     }

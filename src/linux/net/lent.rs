@@ -7,10 +7,11 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use netlink_bindings::rt_link::{self, Ifinfomsg};
+use linux_raw_sys::netlink as r;
+use netlink_bindings::rt_link::{Ifinfomsg, PushLinkAttrs};
 
 use super::undo::Undo;
-use super::{Message, Request, Result, Socket, undo};
+use super::{Request, Result, Socket, request, undo};
 use crate::linux::sys::net::namespace_of;
 use crate::linux::text::Text;
 
@@ -46,11 +47,12 @@ impl Lent {
         Request::Move { name: name.into(), new_name: name.into() }.send(outside, here.as_fd())?;
         // By its number: inside, it may be renamed.
         let header = Ifinfomsg { ifi_index: inside.index(name)? as i32, ..Ifinfomsg::new() };
-        let mut request = rt_link::Request::new().op_setlink_do(&header);
-        let attributes = request.encode().push_net_ns_fd(lent.home.as_raw_fd() as u32).push_ifname(name);
+        let mut message = request::link(r::RTM_SETLINK, 0, &header);
+        let attributes =
+            PushLinkAttrs::new(&mut message.payload).push_net_ns_fd(lent.home.as_raw_fd() as u32).push_ifname(name);
         // Since Linux 5.13; before that it may come back with another number.
         drop(attributes.push_new_ifindex(number as i32));
-        lent.back.push(&Message::of(&request).alone())?;
+        lent.back.push(&message.alone())?;
         Ok(lent)
     }
 

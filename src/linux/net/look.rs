@@ -5,15 +5,15 @@ use std::net::IpAddr;
 
 use linux_raw_sys::netlink as r;
 use netlink_bindings::consts as n;
-use netlink_bindings::rt_addr::{self, Ifaddrmsg};
-use netlink_bindings::rt_link::{self, Ifinfomsg};
-use netlink_bindings::rt_route::{self, Rtmsg};
-use netlink_bindings::traits::NetlinkRequest;
+use netlink_bindings::rt_addr::Ifaddrmsg;
+use netlink_bindings::rt_link::{Ifinfomsg, PushLinkAttrs};
+use netlink_bindings::rt_route::Rtmsg;
+use netlink_bindings::utils::find_attr;
 use rustix::io::Errno;
 
 #[cfg(test)]
 use super::answers;
-use super::{Message, Result, Socket};
+use super::{Message, Result, Socket, request};
 
 /// linux/netfilter/nfnetlink.h, nf_tables.h: NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN.
 const NFT_GETGEN: u16 = 10 << 8 | 16;
@@ -80,10 +80,10 @@ impl Socket {
 
     /// One interface. None: there is none of that name.
     pub(crate) fn link(&self, name: &CStr) -> Result<Option<Link>> {
-        let mut request = rt_link::Request::new().op_getlink_do(&Ifinfomsg::new());
-        request.encode().push_ifname(name);
+        let mut message = request::link(r::RTM_GETLINK, 0, &Ifinfomsg::new());
+        drop(PushLinkAttrs::new(&mut message.payload).push_ifname(name));
         let mut found = None;
-        match self.get(&Message::of(&request), &mut |_, bytes| found = link(bytes)) {
+        match self.get(&message, &mut |_, bytes| found = link(bytes)) {
             Err(refusal) if refusal.errno == Errno::NODEV => Ok(None),
             other => other.map(|()| found),
         }
@@ -91,9 +91,9 @@ impl Socket {
 
     /// Asks for an interface of this kind, without anything else. EOPNOTSUPP: there is no such kind.
     pub(crate) fn try_kind(&self, kind: &CStr) -> std::result::Result<(), Errno> {
-        let mut request = rt_link::Request::new().set_create().set_excl().op_newlink_do(&Ifinfomsg::new());
-        request.encode().nested_linkinfo().push_kind(kind).end_nested();
-        self.ask(&Message::of(&request)).map_err(|refusal| refusal.errno)
+        let mut message = request::link(r::RTM_NEWLINK, n::NLM_F_CREATE | n::NLM_F_EXCL, &Ifinfomsg::new());
+        drop(PushLinkAttrs::new(&mut message.payload).nested_linkinfo().push_kind(kind).end_nested());
+        self.ask(&message).map_err(|refusal| refusal.errno)
     }
 
     /// Asks nf_tables which generation of rules it has.
@@ -104,58 +104,63 @@ impl Socket {
     }
 
     pub(crate) fn links(&self) -> Result<Vec<Link>> {
-        self.dump(&rt_link::Request::new().op_getlink_dump(&Ifinfomsg::new()), link)
+        self.dump(r::RTM_GETLINK, Ifinfomsg::new().as_slice(), link)
     }
 
     /// Those of the main table.
     pub(crate) fn routes(&self) -> Result<Vec<Route>> {
-        self.dump(&rt_route::Request::new().op_getroute_dump(&Rtmsg::new()), route)
+        self.dump(r::RTM_GETROUTE, Rtmsg::new().as_slice(), route)
     }
 
     pub(crate) fn addresses(&self) -> Result<Vec<Address>> {
-        self.dump(&rt_addr::Request::new().op_getaddr_dump(&Ifaddrmsg::new()), address)
+        self.dump(r::RTM_GETADDR, Ifaddrmsg::new().as_slice(), address)
     }
 
-    fn dump<R: NetlinkRequest, T>(&self, request: &R, read: fn(&[u8]) -> Option<T>) -> Result<Vec<T>> {
+    fn dump<T>(&self, kind: r::_bindgen_ty_62, header: &[u8], read: fn(&[u8]) -> Option<T>) -> Result<Vec<T>> {
         let mut found = Vec::new();
-        let mut message = Message::of(request);
-        message.flags |= n::NLM_F_DUMP as u16;
+        let message = Message::new(kind as u16, n::NLM_F_DUMP, header);
         self.get(&message, &mut |_, bytes| found.extend(read(bytes)))?;
         Ok(found)
     }
 }
 
+// Of an answer only a few attributes are wanted: they are found by their numbers, which is a tenth of the code of the readers that
+// netlink-bindings has for all of them.
+
 fn link(bytes: &[u8]) -> Option<Link> {
-    let (header, attributes) = rt_link::OpGetlinkDo::decode_reply(bytes);
+    let (header, attributes) = bytes.split_at_checked(Ifinfomsg::len())?;
+    let header = Ifinfomsg::new_from_slice(header)?;
     Some(Link {
         index: header.ifi_index as u32,
-        name: attributes.get_ifname().ok()?.into(),
-        mtu: attributes.get_mtu().unwrap_or(0),
-        master: attributes.get_master().unwrap_or(0),
+        name: CStr::from_bytes_until_nul(find_attr(attributes, r::IFLA_IFNAME as u16)?).ok()?.into(),
+        mtu: number(attributes, r::IFLA_MTU as u16).unwrap_or(0),
+        master: number(attributes, r::IFLA_MASTER as u16).unwrap_or(0),
         flags: header.ifi_flags,
     })
 }
 
 fn route(bytes: &[u8]) -> Option<Route> {
-    let (header, attributes) = rt_route::OpGetrouteDo::decode_reply(bytes);
+    let (header, attributes) = bytes.split_at_checked(Rtmsg::len())?;
+    let header = Rtmsg::new_from_slice(header)?;
     if header.rtm_table != r::rt_class_t::RT_TABLE_MAIN as u8 || header.rtm_type != r::RTN_UNICAST as u8 {
         return None;
     }
-    let to = attributes.get_dst().ok().filter(|_| header.rtm_dst_len > 0);
+    let to = ip(attributes, r::rtattr_type_t::RTA_DST as u16).filter(|_| header.rtm_dst_len > 0);
     Some(Route {
         to: to.map(|to| (to, header.rtm_dst_len)),
         v6: i32::from(header.rtm_family) == libc::AF_INET6,
-        gateway: attributes.get_gateway().ok(),
-        interface: attributes.get_oif().ok()?,
-        metric: attributes.get_priority().unwrap_or(0),
+        gateway: ip(attributes, r::rtattr_type_t::RTA_GATEWAY as u16),
+        interface: number(attributes, r::rtattr_type_t::RTA_OIF as u16)?,
+        metric: number(attributes, r::rtattr_type_t::RTA_PRIORITY as u16).unwrap_or(0),
         protocol: header.rtm_protocol,
     })
 }
 
 fn address(bytes: &[u8]) -> Option<Address> {
-    let (header, attributes) = rt_addr::OpGetaddrDump::decode_reply(bytes);
+    let (header, attributes) = bytes.split_at_checked(Ifaddrmsg::len())?;
+    let header = Ifaddrmsg::new_from_slice(header)?;
     // With a peer, IFA_ADDRESS is the peer's.
-    let address = attributes.get_local().or_else(|_| attributes.get_address()).ok()?;
+    let address = ip(attributes, r::IFA_LOCAL as u16).or_else(|| ip(attributes, r::IFA_ADDRESS as u16))?;
     Some(Address {
         interface: header.ifa_index,
         address,
@@ -163,6 +168,15 @@ fn address(bytes: &[u8]) -> Option<Address> {
         scope: header.ifa_scope,
         permanent: u32::from(header.ifa_flags) & r::IFA_F_PERMANENT != 0,
     })
+}
+
+fn number(attributes: &[u8], kind: u16) -> Option<u32> {
+    Some(u32::from_ne_bytes(find_attr(attributes, kind)?.try_into().ok()?))
+}
+
+fn ip(attributes: &[u8], kind: u16) -> Option<IpAddr> {
+    let bytes = find_attr(attributes, kind)?;
+    <[u8; 4]>::try_from(bytes).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 /// For the test that no answer makes a reader panic.

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use linux_raw_sys::netlink as r;
-use netlink_bindings::rt_addr::{self, Ifaddrmsg};
-use netlink_bindings::rt_link::{self, Ifinfomsg};
-use netlink_bindings::rt_route::{self, Rtmsg};
+use netlink_bindings::consts as n;
+use netlink_bindings::rt_addr::{Ifaddrmsg, PushAddrAttrs};
+use netlink_bindings::rt_link::{Ifinfomsg, PushLinkAttrs};
+use netlink_bindings::rt_route::{PushRouteAttrs, Rtmsg};
 use netlink_bindings::traits::Pusher;
 use netlink_bindings::utils::{finalize_nested_header, push_header, push_nested_header};
 use rustix::io::Errno;
@@ -78,22 +79,25 @@ impl Request {
     ) -> std::result::Result<Message, Errno> {
         Ok(match self {
             Self::AddBridge { name, mtu, mac } => {
-                let mut request = new_link(&up(0));
-                let link = request.encode().push_ifname(name).push_address(mac);
+                let mut message = new_link(&up(0));
+                let link = PushLinkAttrs::new(&mut message.payload).push_ifname(name).push_address(mac);
                 let link = if *mtu == 0 { link } else { link.push_mtu(*mtu) };
                 link.nested_linkinfo().push_kind(c"bridge").end_nested();
-                Message::of(&request)
+                message
             }
             Self::AddVeth { name, bridge, peer, mac, mtu } => {
-                let mut request = new_link(&up(0));
-                let link = request.encode().push_ifname(name).push_mtu(*mtu).push_master(index(bridge)?);
+                let mut message = new_link(&up(0));
+                let link = PushLinkAttrs::new(&mut message.payload)
+                    .push_ifname(name)
+                    .push_mtu(*mtu)
+                    .push_master(index(bridge)?);
                 let mut info = link.nested_linkinfo().push_kind(c"veth");
                 let bytes = info.as_vec_mut();
                 let data = push_nested_header(bytes, r::IFLA_INFO_DATA as u16);
                 let end = push_nested_header(bytes, VETH_INFO_PEER);
                 // It cannot be up before it has its other end.
                 bytes.extend(Ifinfomsg::new().as_slice());
-                rt_link::PushLinkAttrs::new(&mut *bytes)
+                PushLinkAttrs::new(&mut *bytes)
                     .push_ifname(peer)
                     .push_mtu(*mtu)
                     .push_address(mac)
@@ -101,11 +105,11 @@ impl Request {
                 finalize_nested_header(bytes, end);
                 finalize_nested_header(bytes, data);
                 info.end_nested();
-                Message::of(&request)
+                message
             }
             Self::AddUpon { kind, parent, name, mac } => {
-                let mut request = new_link(&Ifinfomsg::new());
-                let link = request.encode().push_ifname(name).push_link(index(parent)?);
+                let mut message = new_link(&Ifinfomsg::new());
+                let link = PushLinkAttrs::new(&mut message.payload).push_ifname(name).push_link(index(parent)?);
                 let link = link.push_net_ns_fd(inside.as_raw_fd() as u32);
                 let link = if let Some(mac) = mac { link.push_address(mac) } else { link };
                 let mut info = link.nested_linkinfo().push_kind(match kind {
@@ -126,13 +130,15 @@ impl Request {
                 }
                 finalize_nested_header(bytes, data);
                 info.end_nested();
-                Message::of(&request)
+                message
             }
             Self::Move { name, new_name } => {
                 let header = Ifinfomsg { ifi_index: index(name)? as i32, ..Ifinfomsg::new() };
-                let mut request = rt_link::Request::new().op_setlink_do(&header);
-                request.encode().push_net_ns_fd(inside.as_raw_fd() as u32).push_ifname(new_name);
-                Message::of(&request)
+                let mut message = link(r::RTM_SETLINK, 0, &header);
+                PushLinkAttrs::new(&mut message.payload)
+                    .push_net_ns_fd(inside.as_raw_fd() as u32)
+                    .push_ifname(new_name);
+                message
             }
             Self::Hairpin(name) => {
                 let header = Ifinfomsg {
@@ -140,17 +146,15 @@ impl Request {
                     ifi_index: index(name)? as i32,
                     ..Ifinfomsg::new()
                 };
-                let mut request = rt_link::Request::new().op_setlink_do(&header);
-                let mut encoder = request.encode();
-                let bytes = encoder.as_vec_mut();
+                let mut message = link(r::RTM_SETLINK, 0, &header);
+                let bytes = &mut message.payload;
                 let port = push_nested_header(bytes, r::IFLA_PROTINFO as u16);
                 push_header(bytes, IFLA_BRPORT_MODE, 1);
                 bytes.push(1);
                 finalize_nested_header(bytes, port);
-                drop(encoder);
-                Message::of(&request)
+                message
             }
-            Self::Up(name) => Message::of(&rt_link::Request::new().op_setlink_do(&up(index(name)?))),
+            Self::Up(name) => link(r::RTM_SETLINK, 0, &up(index(name)?)),
             Self::Address { name, address, prefix } => {
                 let header = Ifaddrmsg {
                     ifa_family: family(*address),
@@ -160,28 +164,33 @@ impl Request {
                     ifa_index: index(name)?,
                     ..Ifaddrmsg::new()
                 };
-                let mut request = rt_addr::Request::new().set_create().op_newaddr_do(&header);
-                let attributes = request.encode().push_local(*address).push_address(*address);
+                let mut message = Message::new(r::RTM_NEWADDR as u16, n::NLM_F_CREATE, header.as_slice());
+                let attributes = PushAddrAttrs::new(&mut message.payload).push_local(*address).push_address(*address);
                 if let (IpAddr::V4(address), 0..=30) = (address, prefix) {
                     let broadcast = u32::from(*address) | u32::MAX >> prefix;
                     attributes.push_broadcast(broadcast.into());
                 } else {
                     drop(attributes);
                 }
-                Message::of(&request)
+                message
             }
             Self::DefaultRoute { name, gateway } => way(index(name)?, None, Some(*gateway), 0),
             Self::Route { name, to, gateway, metric } => way(index(name)?, Some(*to), *gateway, *metric),
             Self::Delete(name) => {
                 let header = Ifinfomsg { ifi_index: index(name)? as i32, ..Ifinfomsg::new() };
-                Message::of(&rt_link::Request::new().op_dellink_do(&header))
+                link(r::RTM_DELLINK, 0, &header)
             }
         })
     }
 }
 
-fn new_link(header: &Ifinfomsg) -> rt_link::OpNewlinkDo<'static> {
-    rt_link::Request::new().set_create().set_excl().op_newlink_do(header)
+fn new_link(header: &Ifinfomsg) -> Message {
+    link(r::RTM_NEWLINK, n::NLM_F_CREATE | n::NLM_F_EXCL, header)
+}
+
+/// Without its attributes.
+pub(super) fn link(kind: r::_bindgen_ty_62, flags: i32, header: &Ifinfomsg) -> Message {
+    Message::new(kind as u16, flags, header.as_slice())
 }
 
 /// None: to everywhere.
@@ -196,8 +205,8 @@ fn way(interface: u32, to: Option<(IpAddr, u8)>, gateway: Option<IpAddr>, metric
         rtm_type: r::RTN_UNICAST as u8,
         ..Rtmsg::new()
     };
-    let mut request = rt_route::Request::new().set_create().op_newroute_do(&header);
-    let mut attributes = request.encode().push_oif(interface);
+    let mut message = Message::new(r::RTM_NEWROUTE as u16, n::NLM_F_CREATE, header.as_slice());
+    let mut attributes = PushRouteAttrs::new(&mut message.payload).push_oif(interface);
     if let Some((to, _)) = to.filter(|(_, prefix)| *prefix > 0) {
         attributes = attributes.push_dst(to);
     }
@@ -209,7 +218,7 @@ fn way(interface: u32, to: Option<(IpAddr, u8)>, gateway: Option<IpAddr>, metric
     } else {
         drop(attributes)
     }
-    Message::of(&request)
+    message
 }
 
 fn up(index: u32) -> Ifinfomsg {
