@@ -234,6 +234,20 @@ impl Child<'_> {
             | Op::KeepFiles { .. }
             | Op::OpenGroup { .. }
             | Op::OpenNothing
+            | Op::TakeAddress(_)
+            | Op::NewNetwork
+            | Op::Ask { .. }
+            | Op::UndoNetwork { .. }
+            | Op::Member { .. }
+            | Op::Hosts(_)
+            | Op::Lend(_)
+            | Op::OpenNetworkOf { .. }
+            | Op::Pasta { .. }
+            | Op::Rules { .. }
+            | Op::Switch { .. }
+            | Op::Publish(_)
+            | Op::BackHome
+            | Op::LeaveNetwork
             | Op::JoinPidOfContainer { .. }
             | Op::GiveTime
             | Op::Record

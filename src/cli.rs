@@ -15,6 +15,8 @@ mod image;
 mod limits;
 mod listing;
 mod manage;
+mod net;
+mod network;
 mod run;
 mod watch;
 pub(crate) use copy::Copy;
@@ -27,6 +29,8 @@ pub(crate) use image::Image;
 pub(crate) use limits::{Cgroup, Limits};
 pub(crate) use listing::Listing;
 pub(crate) use manage::{Prune, Rename};
+pub(crate) use net::Net;
+pub(crate) use network::{Create, Networks};
 pub(crate) use update::Update;
 pub(crate) use verbs::{Exec, Verb, no_container};
 pub(crate) use watch::{Stats, Top};
@@ -49,6 +53,7 @@ pub(crate) enum Command {
     Verb(Box<Verb>),
     Check(Check),
     Image(Image),
+    Network(Networks),
     Events(Events),
     Copy(Copy),
     Update(Box<Update>),
@@ -65,7 +70,7 @@ pub(crate) struct Run {
     pub(crate) pid: Option<String>,
     pub(crate) ipc: Option<String>,
     pub(crate) cgroupns: Option<String>,
-    pub(crate) net: Option<String>,
+    pub(crate) net: Net,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
     pub(crate) init: bool,
@@ -171,6 +176,7 @@ fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Com
         Some("ps") => ps(parser),
         Some("check") => check(parser),
         Some("image") => image::image(parser),
+        Some("network") => network::network(parser),
         Some("events") => events::events(parser),
         Some("cp") => copy::copy(parser),
         Some("update") => update::update(parser, log_json),

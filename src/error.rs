@@ -76,6 +76,17 @@ impl Error {
         self
     }
 
+    /// The kernel's own sentence, before what was to be said of the way out.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn because(mut self, said: &str) -> Self {
+        if !said.is_empty() {
+            let rest = if self.0.hint.is_empty() { String::new() } else { format!("; {}", self.0.hint) };
+            self.0.hint = format!("the kernel says: {said}{rest}");
+        }
+        self
+    }
+
     #[cold]
     #[inline(never)]
     pub(crate) fn code(mut self, code: u8) -> Self {

@@ -13,13 +13,26 @@ use crate::plan::{MOMENT, Op, Plan, SUPERVISOR_ENDED, Who};
 mod groups;
 mod identity;
 mod keep;
+mod net;
+mod rules;
 mod terminal;
 mod tree;
+
+pub(crate) use rules::{nft, path};
 
 /// The whole plan, one numbered line per step.
 #[inline(never)]
 pub(crate) fn explain(plan: &Plan) -> String {
-    (0..plan.steps.len()).map(|index| line(plan, index) + "\n").collect()
+    let done = |index: &usize| {
+        matches!(
+            plan.steps[*index].op,
+            Op::Ask { done: true, .. }
+                | Op::UndoNetwork { done: true, .. }
+                | Op::Rules { done: true, .. }
+                | Op::Switch { done: true, .. }
+        )
+    };
+    (0..plan.steps.len()).filter(|index| !done(index)).map(|index| line(plan, index) + "\n").collect()
 }
 
 /// One step: number, process, system call, reason.
@@ -31,7 +44,11 @@ pub(crate) fn line(plan: &Plan, index: usize) -> String {
         Who::Init | Who::Payload => "command",
     };
     let (call, why) = text(plan, &step.op);
-    format!("{:>3} {who:<8} {call:<78} # {why}", index + 1)
+    // What takes more than one line goes on below.
+    let (call, more) = call.split_once('\n').map_or((&*call, String::new()), |(call, more)| {
+        (call, more.lines().map(|line| format!("\n{:17}{line}", "")).collect())
+    });
+    format!("{:>3} {who:<8} {call:<78} # {why}{more}", index + 1)
 }
 
 /// Longer than it should be for one function, but one match over all steps: each line is one sentence of the story.
@@ -103,6 +120,20 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::OpenNothing
         | Op::JoinPidOfContainer { .. }
         | Op::JoinContainer { .. } => return keep::text(plan, op),
+        Op::TakeAddress(_)
+        | Op::NewNetwork
+        | Op::Ask { .. }
+        | Op::UndoNetwork { .. }
+        | Op::Member { .. }
+        | Op::Hosts(_)
+        | Op::Lend(_)
+        | Op::OpenNetworkOf { .. }
+        | Op::Pasta { .. }
+        | Op::Rules { .. }
+        | Op::Switch { .. }
+        | Op::Publish(_)
+        | Op::BackHome
+        | Op::LeaveNetwork => return net::text(plan, op),
         Op::MakeUpper { .. }
         | Op::MakeIdMap(_)
         | Op::OpenSource { .. }

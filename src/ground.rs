@@ -13,10 +13,12 @@ use crate::error::{Error, Result};
 use crate::image::{self, Kind, Store};
 use crate::linux::cgroup::{self, Version};
 use crate::linux::mount::{self, FileSystem};
+use crate::linux::text;
 use crate::linux::text::shown;
-use crate::linux::{file, text};
 use crate::plan::{CgroupView, DeviceNode, Ground, Lower};
 use crate::spec::{Changes, Defaults, From, Root, Spec};
+
+mod resolv;
 
 /// The files below a container's changes, and what an image says about its command.
 pub(crate) struct Found {
@@ -132,7 +134,7 @@ pub(crate) fn look(spec: &Spec) -> Result<Ground> {
     if ground.terminal.is_some() {
         ground.terminal_number = rustix::fs::fstat(rustix::stdio::stdin()).ok().map(|stat| stat.st_rdev);
     }
-    ground.resolv = file::read(CWD, c"/etc/resolv.conf").unwrap_or_default();
+    resolv::look(spec, &mut ground);
     ground.throttled_cpus = throttled_cpus();
     ground.devices = spec.devices.iter().map(device).collect::<Result<_>>()?;
     Ok(ground)

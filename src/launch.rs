@@ -25,11 +25,13 @@ use rustix::thread::LinkNameSpaceType;
 use crate::child::{self, Inherited};
 use crate::error::{Error, Result};
 use crate::linux::join::Target;
+use crate::linux::net::Socket;
 use crate::linux::process::{self, Process, Spawned};
 use crate::linux::tty::Modes;
 use crate::linux::{cgroup, clock, file, idmap, sys, upper};
+use crate::network::Holding;
 use crate::plan::{Group, Op, Plan, Step, Who};
-use crate::reaper::LeftBehind;
+use crate::reaper::{self, LeftBehind};
 use crate::state::events::{self, Event, Value};
 use crate::state::{self, Claim, Phase, State};
 use crate::sync::{self, Message};
@@ -38,6 +40,9 @@ use crate::verdict;
 mod groups;
 mod keep;
 mod messages;
+mod net;
+mod pasta;
+mod reach;
 pub(crate) use keep::control_address;
 pub(crate) use messages::meaning;
 use messages::say;
@@ -54,11 +59,26 @@ pub(crate) struct Container {
     pub(crate) terminal: Option<OwnedFd>,
     /// What it said while its terminal was waited for.
     said: Option<Error>,
+    net: Option<net::Net>,
+    /// The network namespace of another container.
+    joined: Option<OwnedFd>,
+    /// In the host's network namespace, where no network has one.
+    route: Option<Socket>,
+    /// The kernel's own words for why it refused a step.
+    why: String,
+    /// What there is to say of a failed step, if it knows more than its number.
+    error: Option<Error>,
 }
 
 /// Takes the supervisor's steps up to the wait. `state` is the open directory that the plan names, `claim` that of a container that
 /// is started again. On an error nothing is left behind.
-pub(crate) fn start(plan: &Plan, verbose: bool, state: Option<State>, claim: Option<Claim>) -> Result<Container> {
+pub(crate) fn start(
+    plan: &Plan,
+    verbose: bool,
+    state: Option<State>,
+    claim: Option<Claim>,
+    holding: Holding,
+) -> Result<Container> {
     let mut container = Container {
         process: None,
         inherited: Inherited {
@@ -74,12 +94,18 @@ pub(crate) fn start(plan: &Plan, verbose: bool, state: Option<State>, claim: Opt
             link: plan.name.as_deref().map(state::link_name),
             group: plan.groups.first().map(|group| group.dir.clone()).unwrap_or_default(),
             stays: claim.is_some(),
+            network: holding.stay,
             ..LeftBehind::default()
         },
         state,
         claim,
         terminal: None,
         said: None,
+        net: None,
+        joined: holding.joined,
+        route: holding.route,
+        why: String::new(),
+        error: None,
     };
     container.take_all(plan)?;
     Ok(container)
@@ -100,6 +126,11 @@ pub(crate) fn start_in(plan: &Plan, verbose: bool, target: Target) -> Result<Con
         claim: None,
         terminal: None,
         said: None,
+        net: None,
+        joined: None,
+        route: None,
+        why: String::new(),
+        error: None,
     };
     container.take_all(plan)?;
     Ok(container)
@@ -157,7 +188,10 @@ impl Container {
     fn take(&mut self, plan: &Plan, index: usize, op: &Op) -> Result<()> {
         self.announce(plan, index);
         let Err(errno) = self.step(plan, op) else { return Ok(()) };
-        let error = verdict::sentence(plan, index, errno, None);
+        let error = match op {
+            Op::Pasta { .. } if !self.why.is_empty() => Error::new(format!("pasta does not start: {}", self.why)),
+            _ => self.error.take().unwrap_or_else(|| verdict::sentence(plan, index, errno, None).because(&self.why)),
+        };
         self.give_up(plan);
         Err(error)
     }
@@ -203,6 +237,44 @@ impl Container {
             Op::OpenGroup { group } => {
                 let Group { mount, dir, .. } = &plan.groups[*group];
                 inherited.groups.push(file::open_dir(file::open_dir(CWD, mount)?, dir)?);
+            }
+            Op::TakeAddress(_)
+            | Op::NewNetwork
+            | Op::Ask { .. }
+            | Op::UndoNetwork { .. }
+            | Op::Member { .. }
+            | Op::Lend(_)
+            | Op::BackHome => {
+                let around = net::Around {
+                    any: inherited.ours.as_ref().ok_or(Errno::BADF)?.as_fd(),
+                    route: self.route.as_ref(),
+                    dir: self.claim.as_ref().map(|claim| claim.dir.as_fd()),
+                };
+                net::step(plan, op, &mut self.net, left, &around).map_err(|refusal| {
+                    self.why = refusal.said;
+                    refusal.errno
+                })?;
+            }
+            Op::OpenNetworkOf { .. } => inherited.namespaces.push(self.joined.take().ok_or(Errno::SRCH)?),
+            Op::Pasta { netns, program, words } => {
+                let process = self.process.as_ref().ok_or(Errno::SRCH)?;
+                pasta::start(process, netns, program, words, inherited.mask).map_err(|refusal| {
+                    self.why = refusal.said;
+                    refusal.errno
+                })?;
+            }
+            Op::Hosts(text) => {
+                let claim = self.claim.as_ref().ok_or(Errno::NOENT)?;
+                net::write_hosts(claim.dir.as_fd(), text)?;
+            }
+            Op::Rules { .. } | Op::Switch { .. } | Op::Publish(_) => {
+                let stay = left.network.as_ref().ok_or(Errno::BADF)?;
+                let dir = self.claim.as_ref().map(|claim| claim.dir.as_fd());
+                reach::step(op, stay, dir).map_err(|error| {
+                    let errno = error.errno.unwrap_or(Errno::IO);
+                    self.error = Some(error);
+                    errno
+                })?;
             }
             Op::OpenNothing => {
                 let flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -352,6 +424,14 @@ impl Container {
     pub(crate) fn clear_up(&self, plan: &Plan) {
         for (index, Step { op, .. }) in plan.steps.iter().enumerate() {
             match op {
+                Op::LeaveNetwork => {
+                    self.announce(plan, index);
+                    let dir = self.claim.as_ref().map(|claim| claim.dir.as_fd());
+                    reaper::leave_network(&self.left_behind, dir);
+                    if let Some(network) = &self.left_behind.network {
+                        net::seat(plan).iter().for_each(|seat| network.say_farewell(seat));
+                    }
+                }
                 Op::RemoveGroup { group } if *group < self.left_behind.roots.len() => {
                     self.announce(plan, index);
                     let dir = &plan.groups[*group].dir;

@@ -31,6 +31,8 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod monitor;
 #[cfg(target_os = "linux")]
+mod network;
+#[cfg(target_os = "linux")]
 mod plan;
 #[cfg(target_os = "linux")]
 mod reaper;
@@ -92,6 +94,7 @@ mod entry {
             Command::Verb(typed) => return commands::verb(&typed),
             Command::Check(typed) => return check::check(&typed),
             Command::Image(typed) => return image::image(typed),
+            Command::Network(typed) => return commands::network(typed),
             Command::Rename(typed) => return manage::rename(&typed),
             Command::Prune(typed) => return manage::prune(&typed),
             Command::Top(typed) => return top::top(&typed),

@@ -251,6 +251,10 @@ impl Monitor<'_> {
             None if self.again_at.is_some() && self.is_to_stop() => {
                 self.leave_between_starts();
             }
+            // Before the first one neither: it was told to go while it has something of the host's.
+            None if self.status.phase == Phase::Created && signal == libc::SIGKILL && self.is_to_stop() => {
+                self.leave(crate::error::SIGNALED + libc::SIGKILL as u8)
+            }
             None => {}
         }
     }
@@ -361,6 +365,7 @@ impl Monitor<'_> {
     }
 
     fn leave(&mut self, code: u8) -> ! {
+        self.outside.leave_network(self.files.dir.as_fd());
         self.outside.remove_groups();
         self.write_status();
         self.clients.end(code);

@@ -9,18 +9,21 @@ use crate::error::Result;
 use crate::linux::cgroup::{Hierarchy, Version};
 use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
-use crate::spec::{Keep, Namespace, Principal, Spec, User};
+use crate::network::{Own, Seat};
+use crate::spec::{Keep, Kind, Namespace, Principal, Spec, User};
 use crate::state::Words;
 
 mod environment;
 mod exec;
 mod groups;
+mod names;
+mod net;
 mod op;
 mod tree;
 pub(crate) use environment::DEFAULT_PATH;
 pub(crate) use groups::settings;
-pub(crate) use op::{Group, MOMENT, Op, SUPERVISOR_ENDED, Step, Who};
-pub(crate) use tree::{Base, CgroupView, Lower, Lowers, Mount, Place};
+pub(crate) use op::{Group, MOMENT, Op, SUPERVISOR_ENDED, Side, Step, Who};
+pub(crate) use tree::{Base, CgroupView, Lower, Lowers, Mount, Over, Place, Provided};
 
 /// What the plan has to know of the machine and the caller.
 pub(crate) struct Host {
@@ -39,6 +42,12 @@ pub(crate) struct Host {
     pub(crate) words: Option<Words>,
     /// What a root of the container's own stands on.
     pub(crate) lower: Option<Lower>,
+    /// Its place on the network that it shares with others.
+    pub(crate) seat: Option<Seat>,
+    /// The interface that it has for itself.
+    pub(crate) own: Option<Own>,
+    /// Where the program pasta is.
+    pub(crate) pasta: Option<CString>,
     pub(crate) ground: Ground,
 }
 
@@ -51,8 +60,12 @@ pub(crate) struct Ground {
     /// The terminal that is the caller's standard input.
     pub(crate) terminal: Option<CString>,
     pub(crate) terminal_number: Option<u64>,
-    /// The machine's resolv.conf(5).
+    /// resolv.conf(5), as the container shall have it.
     pub(crate) resolv: Vec<u8>,
+    /// A server that nothing inside reaches, where there is no other.
+    pub(crate) unreachable: Option<String>,
+    /// hosts(5) of the container whose network it joins.
+    pub(crate) hosts: Option<Vec<u8>>,
     /// How many processors have a thermal_throttle directory.
     pub(crate) throttled_cpus: u32,
     pub(crate) devices: Vec<DeviceNode>,
@@ -104,6 +117,8 @@ pub(crate) struct Plan {
     pub(crate) workdir: String,
     /// The kinds of the namespaces that are joined, in the order in which their files are opened.
     pub(crate) joined: Vec<u32>,
+    /// The interface that it has for itself.
+    pub(crate) own: Option<Own>,
     /// For the sentence that says why the kernel killed it.
     pub(crate) memory: Option<u64>,
 }
@@ -126,6 +141,8 @@ impl Plan {
                 // A cgroup namespace is rooted where its maker is: with groups of its own, the payload makes it
                 // when it is there.
                 Namespace::Private if kind == k::CLONE_NEWCGROUP && own_groups => {}
+                // The supervisor makes it before the clone.
+                Namespace::Private if kind == k::CLONE_NEWNET => {}
                 Namespace::Private => flags |= u64::from(kind),
                 Namespace::Path(path) => joins.push((path.clone(), kind)),
             }
@@ -158,6 +175,7 @@ impl Plan {
             joined: joins.iter().map(|(_, kind)| *kind).collect(),
             keep: spec.keep,
             health: StringArray::new(spec.health),
+            own: host.own,
             memory: spec.limits.memory,
         })
     }
@@ -174,7 +192,10 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     // A name can be taken: find out before anything is made. And a group must not outlive a supervisor that is killed
     // before the clone: its state directory tells whoever comes next. A plain run has neither, and claims while the container
     // runs, and only if it runs for longer than a moment, since nobody could have asked ps for it.
-    let claim_first = spec.name.is_some() || !groups.is_empty() || spec.keep.is_some();
+    let pasta = net::pasta(spec, host);
+    let lent = matches!(spec.network.kind, Kind::Physical(_));
+    let undone = host.seat.is_some() || lent || pasta.is_some();
+    let claim_first = spec.name.is_some() || !groups.is_empty() || spec.keep.is_some() || undone;
     let tree = tree::plan(spec, host, !groups.is_empty())?;
     let mut steps = Vec::with_capacity(48 + tree.tree.len());
     let mut who = Who::Supervisor;
@@ -194,12 +215,20 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     if relayed {
         add(who, Op::SaveTerminal);
     }
+    let network = net::plan(spec, host);
+    let own_network = !network.is_empty();
+    network.into_iter().for_each(|op| add(who, op));
     let others = limits.iter().any(|op| matches!(op, Op::OpenOtherHierarchies { .. }));
     limits.into_iter().for_each(|op| add(who, op));
     // In our own PID namespace still, where a helper can tell whether its parent lives.
     tree.before_clone.into_iter().for_each(|op| add(who, op));
     for (namespace, (path, kind)) in joins.iter().enumerate() {
-        add(who, Op::OpenNamespace { path: path.clone(), kind: *kind });
+        match &spec.network.kind {
+            Kind::Container(container) if *kind == k::CLONE_NEWNET => {
+                add(who, Op::OpenNetworkOf { container: container.clone() });
+            }
+            _ => add(who, Op::OpenNamespace { path: path.clone(), kind: *kind }),
+        }
         if *kind == k::CLONE_NEWPID {
             add(who, Op::JoinPid { namespace });
         }
@@ -209,6 +238,17 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     }
     let born_in = groups.iter().position(|group| group.version == Version::V2);
     add(who, Op::Clone { group: born_in.filter(|_| !spec.init) });
+    if own_network {
+        add(who, Op::BackHome);
+    }
+    // What a command finds is all there. One that lives on waits anyway, until it is recorded.
+    let waits = pasta.is_some();
+    if let Some(pasta) = pasta {
+        add(who, pasta);
+        if spec.keep.is_none() {
+            add(who, Op::Release);
+        }
+    }
 
     who = Who::Init;
     add(who, Op::CloseSupervisorsEnd);
@@ -235,6 +275,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     tree.tree.into_iter().for_each(|op| add(who, op));
     if relayed {
         add(who, Op::SendTerminal);
+    }
+    if waits && spec.keep.is_none() {
+        add(who, Op::AwaitRecord);
     }
     if spec.init {
         add(who, Op::Undumpable);
@@ -308,6 +351,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         who = Who::Init;
     } else {
         add(who, Op::Wait);
+    }
+    if undone {
+        add(who, Op::LeaveNetwork);
     }
     (0..groups.len()).for_each(|group| add(who, Op::RemoveGroup { group }));
     if others {

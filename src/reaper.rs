@@ -6,13 +6,17 @@
 //! SIGCHLD tells.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::AtFlags;
 
 use crate::error::SIGNALED;
-use crate::linux::cgroup;
+use crate::linux::net::Lent;
 use crate::linux::process::{self, Ended, Process};
 use crate::linux::sys;
 use crate::linux::tty::Modes;
+use crate::linux::{cgroup, file};
+use crate::network::Stay;
 use crate::plan::SUPERVISOR_ENDED;
 use crate::state::{self, State};
 
@@ -25,6 +29,10 @@ pub(crate) struct LeftBehind {
     pub(crate) link: Option<CString>,
     /// It was there before this start, and is not removed for want of it.
     pub(crate) stays: bool,
+    /// Its place on a network.
+    pub(crate) network: Option<Stay>,
+    /// The interface of the host's that it has.
+    pub(crate) lent: Option<Lent>,
     /// Roots of cgroup hierarchies, and the container's group below them.
     pub(crate) roots: Vec<OwnedFd>,
     pub(crate) group: CString,
@@ -88,9 +96,20 @@ pub(crate) fn from_terminal(taken: sys::Taken) -> bool {
     keyboard && taken.code == libc::SI_KERNEL
 }
 
+/// Undoes what there is of its network outside. `dir` is the container's directory. Does not allocate.
+pub(crate) fn leave_network(left_behind: &LeftBehind, dir: Option<BorrowedFd<'_>>) {
+    if let Some(dir) = dir {
+        left_behind.lent.iter().for_each(|lent| lent.give_back(dir));
+        let _ = rustix::fs::unlinkat(dir, state::NETNS, AtFlags::empty());
+    }
+    left_behind.network.iter().for_each(|network| network.leave(dir));
+}
+
 /// For when the supervisor was killed: removes what the container has outside. The caller is not in the container's
 /// cgroups, and reaches all of it by descriptors.
 pub(crate) fn clear_up(left_behind: &LeftBehind) {
+    let dir = left_behind.state.as_ref().and_then(|state| file::open_dir(state.fd(), &left_behind.id).ok());
+    leave_network(left_behind, dir.as_ref().map(AsFd::as_fd));
     for root in &left_behind.roots {
         let _ = cgroup::remove(root.as_fd(), &left_behind.group);
     }

@@ -1,7 +1,7 @@
 //! What was asked for, in the user's words but checked: sizes are numbers, names are valid, contradictions are
 //! gone. Defaults live here and only here.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 
 use crate::cli;
@@ -14,7 +14,10 @@ mod health;
 mod keep;
 mod limits;
 mod mounts;
+mod names;
+mod network;
 mod process;
+mod publish;
 mod root;
 mod time;
 pub(crate) use cgroup::Cgroup;
@@ -23,9 +26,14 @@ pub(crate) use health::Health;
 pub(crate) use keep::{Keep, Restart};
 pub(crate) use limits::{CPU_PERIOD, Limits, Throttle, UNLIMITED, size, weight_of_shares};
 pub(crate) use mounts::{Device, IdMap, Mount, What};
+pub(crate) use names::Names;
+pub(crate) use network::{Kind, Network};
 pub(crate) use process::{Defaults, MOST_GROUPS, Principal, User, Variable, signal};
 pub(crate) use root::{Changes, From, MAX_UNPACKED, Root};
 pub(crate) use time::moment;
+
+/// What a container is called that nobody gave a host name.
+pub(crate) const DEFAULT_HOSTNAME: &CStr = c"container";
 
 /// Where one of the container's namespaces comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +58,8 @@ pub(crate) struct Namespaces {
 #[derive(Debug)]
 pub(crate) struct Spec {
     pub(crate) namespaces: Namespaces,
+    pub(crate) network: Network,
+    pub(crate) names: Names,
     pub(crate) hostname: Option<CString>,
     pub(crate) domainname: Option<CString>,
     /// nsctl itself is PID 1 and the command its child.
@@ -106,16 +116,19 @@ impl Spec {
 
     /// `root` is what [`Spec::root`] gave, `image` what its image says.
     pub(crate) fn new(run: cli::Run, root: Option<Root>, image: &Defaults) -> Result<Self> {
+        let network = Network::new(&run.net)?;
         let namespaces = Namespaces {
             uts: namespace("--uts", run.uts.clone(), Namespace::Private)?,
             pid: namespace("--pid", run.pid.clone(), Namespace::Private)?,
             ipc: namespace("--ipc", run.ipc.clone(), Namespace::Private)?,
             cgroup: namespace("--cgroupns", run.cgroupns.clone(), Namespace::Private)?,
-            net: namespace("--net", run.net.clone(), Namespace::Host)?,
+            net: network.namespace(),
         };
         let private = |namespace: &Namespace| *namespace == Namespace::Private;
         let hostname = uts_name("--hostname", run.hostname.clone(), &namespaces.uts)?;
-        let default = private(&namespaces.uts).then(|| c"container".into());
+        // With the network of another container goes its name.
+        let named = matches!(network.kind, Kind::Container(_));
+        let default = (private(&namespaces.uts) && !named).then(|| DEFAULT_HOSTNAME.into());
         let workdir = run.workdir.clone().map(|dir| c_string("--workdir", dir)).transpose()?;
         if let Some(dir) = workdir.as_ref().filter(|dir| root.is_some() && !dir.to_bytes().starts_with(b"/")) {
             return Err(Error::new(format_args!("--workdir {} is not absolute", shown(dir)))
@@ -162,8 +175,10 @@ impl Spec {
             oom_score_adj: cgroup::oom_score_adj(run.cgroup.oom_score_adj.as_deref())?,
             limits,
             listed: true,
+            names: Names::new(&run.net, &network.kind, root.is_some())?,
             argv: process::words(run.argv, run.entrypoint, image)?,
             namespaces,
+            network,
             root,
         })
     }
@@ -203,7 +218,6 @@ fn namespace(option: &str, typed: Option<String>, default: Namespace) -> Result<
         None => Ok(default),
         Some("host") => Ok(Namespace::Host),
         Some("private") => Ok(Namespace::Private),
-        Some("none") if option == "--net" => Ok(Namespace::Private),
         Some(path) if path.starts_with('/') => Ok(Namespace::Path(c_string(option, path.into())?)),
         Some(other) => Err(Error::new(format_args!("{option} {other} is no namespace"))
             .hint("it is host, private, or the path of a namespace such as /proc/1/ns/net")),
@@ -265,8 +279,6 @@ mod tests {
 
     #[test]
     fn namespaces_are_host_private_or_a_path() {
-        assert_eq!(namespace("--net", None, Namespace::Host).unwrap(), Namespace::Host);
-        assert_eq!(namespace("--net", Some("none".into()), Namespace::Host).unwrap(), Namespace::Private);
         assert_eq!(
             namespace("--uts", Some("/proc/1/ns/uts".into()), Namespace::Private).unwrap(),
             Namespace::Path(c"/proc/1/ns/uts".into())

@@ -16,13 +16,15 @@ use std::sync::OnceLock;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode};
 use rustix::io::Errno;
 
+use crate::linux::net::undo;
 use crate::linux::{cgroup, file};
+use crate::network;
 
 pub(crate) mod events;
 mod record;
 mod status;
 mod words;
-pub(crate) use record::{Cgroup, Namespaces, Record};
+pub(crate) use record::{Attachment, Cgroup, Namespaces, Record};
 pub(crate) use status::{Cause, Phase, Status, make as make_status, open as open_status};
 pub(crate) use words::Words;
 
@@ -53,9 +55,24 @@ pub(crate) const CONTROL: &CStr = c"control";
 /// How healthy it is.
 pub(crate) const HEALTH: &CStr = c"health";
 pub(crate) const STOPPING: &CStr = c"stopping";
+/// By which pasta finds the network namespace; it ends when this is gone.
+pub(crate) const NETNS: &CStr = c"netns";
 /// All that may be in a container's directory.
-const FILES: [&CStr; 10] =
-    [RECORD, NEW, status::STATUS, words::WORDS, words::ENVIRON, LOG, OLD_LOG, CONTROL, STOPPING, HEALTH];
+const FILES: [&CStr; 13] = [
+    RECORD,
+    NEW,
+    status::STATUS,
+    words::WORDS,
+    words::ENVIRON,
+    LOG,
+    OLD_LOG,
+    CONTROL,
+    STOPPING,
+    HEALTH,
+    undo::UNDO,
+    network::HOSTS,
+    NETNS,
+];
 /// A directory without a record may be one that is being made.
 const GRACE_SECONDS: i64 = 2;
 
@@ -263,7 +280,13 @@ impl State {
 
     /// Brings a dead container, which the caller has locked, to what it should be after its end. False: nothing of it stays.
     fn heal(&self, id: &CStr, dir: &OwnedFd) -> bool {
-        match record::read(dir) {
+        let record = record::read(dir);
+        let _ = rustix::fs::unlinkat(dir, NETNS, AtFlags::empty());
+        if record.as_ref().is_some_and(|record| record.network.is_some()) {
+            undo::heal(dir.as_fd());
+            network::sweep(self.fd(), false);
+        }
+        match record {
             Some(record) if record.kept => {
                 if status::read(dir.as_fd()).is_some_and(|status| status.phase == Phase::Exited) {
                     // Killed when it had said how it ended, and before it had cleared up.

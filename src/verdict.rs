@@ -12,7 +12,9 @@ use crate::plan::{Op, Plan, Step};
 use crate::sync::Detail;
 
 mod groups;
+mod net;
 mod tree;
+pub(crate) use net::rules;
 
 /// `detail` is what the container's side saw of a file that could not be executed.
 pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&Detail>) -> Error {
@@ -34,6 +36,7 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::MountHierarchy { group: g } => format!("mount cgroup2 on {}", group(g)),
         Op::OpenHierarchy { group: g } => format!("open the cgroup hierarchy {}", group(g)),
         op if groups::is_about(op) => return groups::sentence(plan, op, errno),
+        op if net::is_about(op) => return net::sentence(op, errno),
         op if tree::is_about(op) => return tree::sentence(op, errno),
         Op::OpenNamespace { path, .. } => format!("open the namespace {}", shown(path)),
         Op::JoinPid { .. } | Op::Join { .. } => "join a namespace".into(),

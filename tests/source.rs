@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&str] = &[
     "linux",
     "error",
+    "network",
     "state",
     "cli",
     "spec",

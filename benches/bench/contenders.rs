@@ -129,7 +129,7 @@ pub(crate) fn starters(kit: &Kit) -> Vec<Contender> {
         unshare(&target),
         bubblewrap(&target),
     ];
-    all.extend(oci::runtimes(kit, false));
+    all.extend(oci::runtimes(kit, oci::With::Nothing));
     vet_all(kit, all)
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn limited(kit: &Kit) -> Vec<Contender> {
         Contender::new("floor, no limits", &kit.ours("floor"), &[&target]),
         Contender::new("nsctl run -m 64m --pids-limit 50", &kit.nsctl, &limits),
     ];
-    all.extend(oci::runtimes(kit, true));
+    all.extend(oci::runtimes(kit, oci::With::Limits));
     vet_all(kit, all)
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn crowd(kit: &Kit) -> Vec<Contender> {
         unshare(&target),
         bubblewrap(&target),
     ];
-    all.extend(oci::runtimes(kit, false));
+    all.extend(oci::runtimes(kit, oci::With::Nothing));
     vet_all(kit, all)
 }
 

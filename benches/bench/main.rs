@@ -1,7 +1,7 @@
 //! `make bench`: nsctl beside a floor program and its peers, all interleaved in one run.
 //!
 //! It prints times and never judges them: on a shared machine only the ratio to the floor of the same
-//! run means anything. Sections, each one table: start, rooted, limits, exec, kept, memory, orphans, added, parallel, calls.
+//! run means anything. Sections, each one table: start, rooted, limits, network, throughput, exec, kept, memory, orphans, added, parallel, calls.
 //!
 //! The road: options → kit (temporary directory, C programs) → sections → tables.
 
@@ -9,6 +9,7 @@ mod calls;
 mod contenders;
 mod kept;
 mod kit;
+mod network;
 mod oci;
 mod parallel;
 mod proc;
@@ -30,12 +31,24 @@ usage: bench [--runs N] [--quick] [--markdown] [--only SECTION,...]
   --runs N     rounds of the start tables (300)
   --quick      30 rounds, and shorter other sections
   --markdown   tables for the README
-  --only LIST  of start,rooted,limits,exec,kept,memory,orphans,added,parallel,calls
+  --only LIST  of start,rooted,limits,network,throughput,exec,kept,memory,orphans,added,parallel,calls
 environment: NSCTL, the binary to measure (target/x86_64-unknown-linux-musl/release/nsctl); CC (cc)
 ";
 
-const SECTIONS: [&str; 10] =
-    ["start", "rooted", "limits", "exec", "kept", "memory", "orphans", "added", "parallel", "calls"];
+const SECTIONS: [&str; 12] = [
+    "start",
+    "rooted",
+    "limits",
+    "network",
+    "throughput",
+    "exec",
+    "kept",
+    "memory",
+    "orphans",
+    "added",
+    "parallel",
+    "calls",
+];
 
 struct Options {
     runs: usize,
@@ -110,6 +123,8 @@ fn run(section: &str, kit: &Kit, options: &Options) -> Table {
         "start" => start::table(kit, options.runs),
         "rooted" => rooted::table(kit, options.runs),
         "limits" => start::limits_table(kit, options.runs),
+        "network" => network::table(kit, options.runs),
+        "throughput" => network::throughput_table(kit, options.quick),
         "exec" => kept::exec_table(kit, options.runs),
         "kept" => kept::many_table(kit, options.quick),
         "memory" => reaper::memory_table(kit),

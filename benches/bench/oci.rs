@@ -22,7 +22,7 @@ const CONFIG: &str = r#"{
   ],
   "linux": {
     "namespaces": [
-      {"type": "uts"}, {"type": "pid"}, {"type": "ipc"}, {"type": "mount"}, {"type": "cgroup"}
+      {"type": "uts"}, {"type": "pid"}, {"type": "ipc"}, {"type": "mount"}, {"type": "cgroup"}@NETWORK@
     ]@LIMITS@
   }
 }
@@ -30,10 +30,24 @@ const CONFIG: &str = r#"{
 
 const LIMITS: &str = r#", "resources": {"memory": {"limit": 67108864}, "pids": {"limit": 50}}"#;
 
-/// `run` of a bundle by each runtime, with -m 64m --pids-limit 50 if `limited`.
-pub(crate) fn runtimes(kit: &Kit, limited: bool) -> Vec<Contender> {
-    let bundle = kit.path(if limited { "bundle-limited" } else { "bundle" });
-    let made = make_bundle(kit, &bundle, limited);
+/// What a bundle asks for beside the namespaces.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum With {
+    Nothing,
+    /// -m 64m --pids-limit 50
+    Limits,
+    /// A network namespace.
+    Network,
+}
+
+/// `run` of a bundle by each runtime.
+pub(crate) fn runtimes(kit: &Kit, with: With) -> Vec<Contender> {
+    let bundle = kit.path(match with {
+        With::Nothing => "bundle",
+        With::Limits => "bundle-limited",
+        With::Network => "bundle-network",
+    });
+    let made = make_bundle(kit, &bundle, with);
     ["crun", "runc"]
         .into_iter()
         .map(|name| {
@@ -54,11 +68,13 @@ pub(crate) fn runtimes(kit: &Kit, limited: bool) -> Vec<Contender> {
         .collect()
 }
 
-fn make_bundle(kit: &Kit, bundle: &str, limited: bool) -> io::Result<()> {
+fn make_bundle(kit: &Kit, bundle: &str, with: With) -> io::Result<()> {
     for dir in ["proc", "dev"] {
         fs::create_dir_all(format!("{bundle}/rootfs/{dir}"))?;
     }
     fs::copy(kit.path("true"), format!("{bundle}/rootfs/true"))?;
-    let config = CONFIG.replace("@LIMITS@", if limited { LIMITS } else { "" });
+    let config = CONFIG
+        .replace("@LIMITS@", if with == With::Limits { LIMITS } else { "" })
+        .replace("@NETWORK@", if with == With::Network { r#", {"type": "network"}"# } else { "" });
     fs::write(format!("{bundle}/config.json"), config)
 }

@@ -173,6 +173,29 @@ impl Drop for PrivateMounts {
     }
 }
 
+/// A network namespace of the benchmark's own, with nothing in it but lo, until it is dropped.
+pub(crate) struct PrivateNetwork {
+    before: File,
+}
+
+impl PrivateNetwork {
+    pub(crate) fn new() -> io::Result<PrivateNetwork> {
+        let before = File::open("/proc/self/ns/net")?;
+        // SAFETY: no memory is involved; this process has one thread.
+        minus_one(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
+        Ok(PrivateNetwork { before })
+    }
+}
+
+impl Drop for PrivateNetwork {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is open; this process has one thread.
+        if let Err(e) = minus_one(unsafe { libc::setns(self.before.as_raw_fd(), libc::CLONE_NEWNET) }) {
+            panic!("back to the host's network: {e}");
+        }
+    }
+}
+
 fn minus_one(answer: i32) -> io::Result<()> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

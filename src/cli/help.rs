@@ -8,6 +8,7 @@ pub(crate) const VERSION: &str = concat!("nsctl ", env!("CARGO_PKG_VERSION"), " 
 pub(super) const VERBS: &[&str] = &[
     "run", "simple", "ps", "image", "check", "create", "start", "stop", "restart", "kill", "wait", "rm", "pause",
     "unpause", "attach", "logs", "inspect", "exec", "events", "cp", "update", "top", "stats", "rename", "prune",
+    "network", "port",
 ];
 
 /// NAME, NUL, text, NUL and so on, deflated (RFC 1951).

@@ -77,7 +77,11 @@ fn short(letter: char, run: &mut Run, parser: &mut Parser) -> Result<()> {
 }
 
 fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
-    if run.limits.take(name, parser)? || run.cgroup.take(name, parser)? || run.health.take(name, parser)? {
+    if run.limits.take(name, parser)?
+        || run.cgroup.take(name, parser)?
+        || run.health.take(name, parser)?
+        || run.net.take(name, parser)?
+    {
         return Ok(());
     }
     match name {
@@ -85,7 +89,6 @@ fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
         "pid" => once_text(&mut run.pid, "--pid", parser),
         "ipc" => once_text(&mut run.ipc, "--ipc", parser),
         "cgroupns" => once_text(&mut run.cgroupns, "--cgroupns", parser),
-        "net" | "network" => once_text(&mut run.net, "--net", parser),
         "hostname" => once_text(&mut run.hostname, "--hostname", parser),
         "domainname" => once_text(&mut run.domainname, "--domainname", parser),
         "no-init" => flag(&mut run.no_init, parser),
@@ -143,11 +146,10 @@ fn files(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
 /// What users of other engines type and nsctl does not do is refused with a reason.
 fn not_here(name: &str) -> Error {
     let why = match name {
-        "publish" | "publish-all" | "expose" => "the network is the host's, so that every port is there already",
+        "publish-all" | "expose" => "-p PORT publishes a port; what an image says of its ports is not read",
         "privileged" | "cap-add" | "cap-drop" | "security-opt" | "userns" => {
             "the command keeps the caller's capabilities; --user makes it an ordinary user"
         }
-        "dns" | "dns-search" | "dns-option" | "add-host" => "-v FILE:/etc/resolv.conf, or -v FILE:/etc/hosts",
         "kernel-memory" | "memory-swappiness" | "oom-kill-disable" | "cpu-rt-period" | "cpu-rt-runtime" => {
             "kernels have dropped it, or do so with cgroup v2"
         }
@@ -213,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_says_so() {
-        for words in [["--verity", "sh"], ["-p80:80", "sh"], ["--privileged", "sh"]] {
+        for words in [["--verity", "sh"], ["-P", "sh"], ["--privileged", "sh"]] {
             let error = run_of(&words).err().unwrap().to_string();
             assert!(error.contains("is not supported"), "{error}");
         }

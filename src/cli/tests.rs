@@ -33,7 +33,7 @@ fn values_stand_apart_or_after_equals() {
     assert_eq!(run_of("run --memory=1g true").limits.0, [("--memory", "1g".to_string())]);
     assert_eq!(run_of("run -m1g true").limits.0, [("--memory", "1g".to_string())]);
     assert_eq!(run_of("run -c 512 --oom-group true").limits.0[1], ("--oom-group", "true".to_string()));
-    assert_eq!(run_of("run --network host true").net.as_deref(), Some("host"));
+    assert_eq!(run_of("run --network host true").net.network.as_deref(), Some("host"));
     assert_eq!(run_of("run -h box true").hostname.as_deref(), Some("box"));
 }
 

@@ -47,7 +47,7 @@ pub(crate) struct Exec {
 }
 
 pub(super) const NAMES: &[&str] =
-    &["attach", "start", "stop", "kill", "restart", "wait", "rm", "pause", "unpause", "logs", "inspect"];
+    &["attach", "start", "stop", "kill", "restart", "wait", "rm", "pause", "unpause", "logs", "inspect", "port"];
 
 pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
     let mut verb = Verb { name, ..Verb::default() };
@@ -98,6 +98,9 @@ pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool)
     }
     if matches!(name, "logs" | "attach") && verb.containers.len() > 1 {
         return Err(Error::new(format_args!("nsctl {name} takes one container")));
+    }
+    if name == "port" && verb.containers.len() > 2 {
+        return Err(Error::new("nsctl port takes one container, and one of its ports"));
     }
     if name == "start" && !verb.attach && (verb.interactive || verb.no_proxy || verb.detach_keys.is_some()) {
         return Err(Error::new("nsctl start: --interactive, --sig-proxy and --detach-keys go with --attach"));

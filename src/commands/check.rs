@@ -57,9 +57,46 @@ const FEATURES: &[Feature] = {
         feature!("cgroup namespaces", "4.6", Required, &["CONFIG_CGROUPS"], ROOT, || probe::namespace(
             libc::CLONE_NEWCGROUP
         )),
-        feature!("network namespaces", "2.6.24", Option("--net private"), &["CONFIG_NET_NS"], ROOT, || {
+        feature!("network namespaces", "2.6.24", Option("--network none"), &["CONFIG_NET_NS"], ROOT, || {
             probe::namespace(libc::CLONE_NEWNET)
         }),
+        feature!(
+            "pairs of interfaces",
+            "2.6.24",
+            Option("--network bridge"),
+            &["CONFIG_VETH"],
+            "modprobe veth",
+            || { probe::interface(c"veth") }
+        ),
+        feature!("bridges", "2.4", Option("--network bridge"), &["CONFIG_BRIDGE"], "modprobe bridge", || {
+            probe::interface(c"bridge")
+        }),
+        feature!(
+            "nf_tables",
+            "3.13",
+            Option("--network bridge to the world"),
+            &[
+                "CONFIG_NF_TABLES",
+                "CONFIG_NF_TABLES_INET",
+                "CONFIG_NFT_NAT",
+                "CONFIG_NFT_MASQ",
+                "CONFIG_NFT_FIB_INET"
+            ],
+            "modprobe nf_tables",
+            probe::nf_tables
+        ),
+        feature!(
+            "macvlan",
+            "2.6.23",
+            Option("--network macvlan:IFACE"),
+            &["CONFIG_MACVLAN"],
+            "modprobe macvlan",
+            || { probe::interface(c"macvlan") }
+        ),
+        feature!("ipvlan", "3.19", Option("--network ipvlan:IFACE"), &["CONFIG_IPVLAN"], "modprobe ipvlan", || {
+            probe::interface(c"ipvlan")
+        }),
+        feature!("TUN", "2.4", Option("--network pasta"), &["CONFIG_TUN"], "modprobe tun", probe::tun),
         feature!("user namespaces", "3.8", Option("ordinary users"), &["CONFIG_USER_NS"], USERNS, || {
             probe::namespace(libc::CLONE_NEWUSER)
         }),

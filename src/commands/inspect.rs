@@ -10,7 +10,7 @@ use crate::cli;
 use crate::error::{self, Result};
 use crate::linux::clock;
 use crate::linux::text::shown;
-use crate::state::Phase;
+use crate::state::{Attachment, Phase};
 
 #[derive(Serialize)]
 struct Inspected {
@@ -31,6 +31,8 @@ struct Inspected {
     tty: bool,
     stop_signal: i32,
     stop_timeout: u64,
+    /// While it runs, its place on a network of nsctl's.
+    network_settings: Option<Attachment>,
     /// By the kernel's names; the inode numbers are those of /proc/PID/ns.
     namespaces: BTreeMap<String, u64>,
     cgroups: Vec<String>,
@@ -89,6 +91,7 @@ fn inspected(container: &Container) -> Inspected {
         tty: record.tty,
         stop_signal: record.stop_signal.unwrap_or(libc::SIGTERM),
         stop_timeout: record.stop_timeout.unwrap_or(super::lifecycle::STOP_SECONDS),
+        network_settings: record.network.clone().filter(|_| container.entry.alive),
         namespaces: record.namespaces.clone(),
         cgroups: record.cgroups.iter().map(|group| format!("{}/{}", group.mount, group.dir)).collect(),
         directory: format!("{}/{}", shown(&container.place), record.id),

@@ -8,9 +8,10 @@ use super::{print, start};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::linux::process;
+use crate::network;
 use crate::spec;
 use crate::state::events::Value;
-use crate::state::{self, Phase, Status};
+use crate::state::{self, Phase, State, Status};
 
 /// docker's.
 pub(super) const STOP_SECONDS: u64 = 10;
@@ -77,11 +78,13 @@ fn stop(typed: &cli::Verb) -> Result<u8> {
         .into_iter()
         .map(|(word, found)| (word, found.and_then(|container| ask_to_end(&container, signal).map(|()| container))))
         .collect();
-    Ok(each_of(asked, |container, word| {
+    let code = each_of(asked, |container, word| {
         await_end(container, seconds)?;
         container.note("stop", &[]);
         done(word)
-    }))
+    });
+    tell_who_is_left();
+    Ok(code)
 }
 
 /// Its signal, some time, SIGKILL. One that has ended stays as it is.
@@ -98,6 +101,7 @@ fn ask_to_end(container: &Container, signal: Option<i32>) -> Result<()> {
     not_again(container)?;
     if phase == Phase::Created {
         // There is no command yet.
+        give_back(container);
         return container.process().map_or(Ok(()), |process| {
             let _ = process.kill(libc::SIGKILL);
             Ok(())
@@ -129,6 +133,13 @@ fn await_end(container: &Container, seconds: Option<u64>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Those that are left on networks are told who is gone, once for all of them.
+fn tell_who_is_left() {
+    for state in state::places().iter().filter_map(|place| State::open(place).ok()) {
+        network::sweep(state.fd(), true);
+    }
 }
 
 fn thaw(container: &Container) {
@@ -199,6 +210,7 @@ fn rm(typed: &cli::Verb) -> Result<u8> {
         remove(container, typed.force)?;
         done(word)
     });
+    tell_who_is_left();
     // docker's rm -f of what is not there is content.
     if typed.force && !typed.all && code != 0 {
         let gone = |word: &String| container::find(word).is_err_and(|error| error.exit_code() == REFUSED);
@@ -213,8 +225,23 @@ fn kill_all_of(container: &Container) {
         && not_again(container).is_ok()
         && let Ok(process) = container.process()
     {
-        let _ = process.kill(libc::SIGKILL);
+        if container.record().lent().is_none() {
+            let _ = process.kill(libc::SIGKILL);
+        } else {
+            let _ = container.signal(libc::SIGKILL);
+        }
         thaw(container);
+    }
+}
+
+/// What a container has of the host's comes back by nsctl inside, which is asked to end it, and only then killed.
+fn give_back(container: &Container) {
+    if container.record().lent().is_some()
+        && container.signal(libc::SIGKILL).is_ok()
+        && let Ok(process) = container.process()
+    {
+        thaw(container);
+        process.wait(Some(KILL_MILLISECONDS));
     }
 }
 
@@ -263,6 +290,7 @@ fn end_now(container: &Container) -> Result<()> {
     {
         // Who starts it anew has made a new record, and hears of its end by itself.
         not_again(container)?;
+        give_back(container);
         let _ = process.kill(libc::SIGKILL);
         thaw(container);
         if !process.wait(Some(KILL_MILLISECONDS)) {

@@ -6,6 +6,7 @@ use super::container::{self, Container, REFUSED, done};
 use super::{lifecycle, print};
 use crate::cli;
 use crate::error::{self, Error, Result};
+use crate::network::Networks;
 use crate::spec;
 use crate::state::Phase;
 use crate::state::events::Value;
@@ -22,6 +23,10 @@ pub(crate) fn rename(typed: &cli::Rename) -> Result<u8> {
         let error = Error::os(format_args!("rename container {}", typed.container), errno).code(REFUSED);
         if errno == Errno::EXIST { error.hint(format_args!("another container has the name {name}")) } else { error }
     })?;
+    let record = container.record();
+    if let (Some(attachment), Some(networks)) = (&record.network, Networks::existing(container.state.fd())) {
+        networks.rename(&attachment.network, &record.id, &name);
+    }
     container.note("rename", &[("oldName", Value::Text(&old))]);
     Ok(0)
 }
@@ -29,7 +34,7 @@ pub(crate) fn rename(typed: &cli::Rename) -> Result<u8> {
 #[inline(never)]
 pub(crate) fn prune(typed: &cli::Prune) -> Result<u8> {
     let labels = typed.filter.iter().map(|typed| label(typed)).collect::<Result<Vec<_>>>()?;
-    if !typed.force && !agreed()? {
+    if !typed.force && !agreed("prune", "All containers that have ended will be removed, with what they wrote.")? {
         return Ok(0);
     }
     let mut code = 0;
@@ -63,11 +68,14 @@ fn has(container: &Container, (name, value): &(&str, Option<&str>)) -> bool {
     labels.and_then(|labels| labels.get(*name)).is_some_and(|found| value.is_none_or(|value| found == value))
 }
 
-fn agreed() -> Result<bool> {
+/// Says what would be done, and asks whether it shall.
+pub(super) fn agreed(verb: &str, what: &str) -> Result<bool> {
     if !rustix::termios::isatty(rustix::stdio::stdin()) {
-        return Err(Error::new("nsctl prune: there is no terminal to ask").hint("--force removes without asking"));
+        return Err(
+            Error::new(format!("nsctl {verb}: there is no terminal to ask")).hint("--force removes without asking")
+        );
     }
-    print("All containers that have ended will be removed, with what they wrote. Go on? [y/N] ")?;
+    print(&format!("{what} Go on? [y/N] "))?;
     // A terminal hands out a line at a time.
     let mut answer = [0; 16];
     let length = rustix::io::read(rustix::stdio::stdin(), &mut answer).unwrap_or(0);

@@ -6,6 +6,7 @@ mod container;
 pub(crate) mod copy;
 pub(crate) mod events;
 pub(crate) mod exec;
+mod holder;
 pub(crate) mod image;
 mod inspect;
 mod lifecycle;
@@ -13,13 +14,19 @@ mod logs;
 pub(crate) mod machine;
 pub(crate) mod manage;
 mod names;
+mod network;
+mod port;
+mod ports;
 pub(crate) mod ps;
 pub(crate) mod run;
+mod seat;
 mod start;
 pub(crate) mod stats;
 pub(crate) mod table;
 pub(crate) mod top;
 pub(crate) mod update;
+
+pub(crate) use network::network;
 
 use crate::error::{Error, Result};
 use crate::linux::file;
@@ -32,6 +39,7 @@ pub(crate) fn verb(typed: &crate::cli::Verb) -> Result<u8> {
         "start" if typed.attach => attach::start(typed),
         "logs" => logs::logs(typed),
         "inspect" => inspect::inspect(typed),
+        "port" => port::port(typed),
         _ => lifecycle::verb(typed),
     }
 }

@@ -31,6 +31,8 @@ struct Row {
     labels: BTreeMap<String, String>,
     /// The signal's number; null where neither the image nor the user named one.
     stop_signal: Option<i32>,
+    /// `0.0.0.0:8080->80/tcp`
+    ports: Vec<String>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -43,6 +45,7 @@ const COLUMNS: &[Column] = &[
     column("CREATED", Kind::Hidden),
     column("LABELS", Kind::Hidden),
     column("IMAGE", Kind::Hidden),
+    column("PORTS", Kind::Hidden),
 ];
 
 #[inline(never)]
@@ -76,6 +79,7 @@ fn row(container: Container, now: u64) -> Row {
         image: record.image,
         labels: record.labels.unwrap_or_default(),
         stop_signal: record.stop_signal,
+        ports: record.network.filter(|_| pid != 0).map(|network| network.ports).unwrap_or_default(),
     }
 }
 
@@ -104,6 +108,7 @@ fn cells(row: Row) -> Vec<String> {
         clock::rfc3339(row.created),
         labels.join(","),
         row.image,
+        row.ports.join(", "),
     ]
 }
 

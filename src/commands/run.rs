@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::child::close_from;
 use crate::cli;
+use crate::commands::seat::{self, Aim, Found};
 use crate::commands::{machine, print};
 use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result};
 use crate::explain;
@@ -17,6 +18,7 @@ use crate::launch::{self, Container};
 use crate::linux::process::Ended;
 use crate::linux::text::shown;
 use crate::linux::{cgroup, sys};
+use crate::network::Holding;
 use crate::plan::{DEFAULT_PATH, Ground, Host, MOMENT, Plan};
 use crate::reaper;
 use crate::relay::{Input, Keys, Relay, Remote};
@@ -30,15 +32,15 @@ pub(crate) fn run(typed: Box<cli::Run>) -> Result<u8> {
     if typed.detach || typed.create {
         close_callers(&typed);
     }
-    let (plan, state, lease) = prepare(typed)?;
+    let Prepared { plan, state, lease, holding } = prepare(typed)?;
     if plan.keep.is_some() && !explain {
-        return detached(&plan, verbose, state, lease);
+        return detached(&plan, verbose, state, lease, holding);
     }
     if explain {
         print(&explain::explain(&plan))?;
         return Ok(0);
     }
-    let code = execute(&plan, verbose, state, &|_| {});
+    let code = execute(&plan, verbose, state, holding, &|_| {});
     drop(lease);
     // The process ends now, and with it all its memory.
     std::mem::forget(plan);
@@ -54,24 +56,31 @@ fn close_callers(typed: &cli::Run) {
 
 /// `run --detach` and `create`: prints the id when the command runs, or waits for its start.
 #[inline(never)]
-fn detached(plan: &Plan, verbose: bool, state: Option<State>, lease: Option<OwnedFd>) -> Result<u8> {
+fn detached(
+    plan: &Plan,
+    verbose: bool,
+    state: Option<State>,
+    lease: Option<OwnedFd>,
+    holding: Holding,
+) -> Result<u8> {
     if state.is_none() {
         return Err(Error::new("there is no place for the state of a container that lives on")
             .hint("--root DIR names one; otherwise it is in /run, /dev/shm or /tmp"));
     }
-    let container = launch::start(plan, verbose, state, None)?;
+    let container = launch::start(plan, verbose, state, None, holding)?;
     drop(lease);
     std::mem::forget(container);
     print(&format!("{}\n", plan.id))?;
     Ok(0)
 }
 
-/// The plan of a container that is there, as it was made the first time.
+/// The plan of a container that is there, as it was made the first time. `anew`: it will be taken, and not only looked at.
 pub(crate) fn plan_again(
     typed: Box<cli::Run>,
     container: &super::container::Container,
     words: Words,
-) -> Result<(Plan, Option<OwnedFd>)> {
+    anew: bool,
+) -> Result<Prepared> {
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, false)).transpose()?;
     let defaults = found.as_mut().map(|found| std::mem::take(&mut found.defaults)).unwrap_or_default();
@@ -79,19 +88,36 @@ pub(crate) fn plan_again(
     // It may have been renamed.
     spec.name = Some(container.record().name.clone()).filter(|name| !name.is_empty());
     let (lower, lease) = found.map_or((None, None), |found| (Some(found.lower), found.lease));
+    let aim = if anew { Aim::Start } else { Aim::Decode };
+    let mut found = seat::seat(&spec, Some(&container.state), &container.record().id, aim)?;
+    let mut ground = ground::look(&spec)?;
+    found.settle(&mut spec, &mut ground);
+    let Found { seat, own, pasta, holding, .. } = found;
     let host = Host {
         lower,
-        ground: ground::look(&spec)?,
+        seat,
+        own,
+        pasta,
+        ground,
         id: container.record().id.clone(),
         ..host(&spec, Some(container.place.clone()), words.environ.clone())?
     };
-    Ok((Plan::new(spec, Host { words: Some(words), ..host })?, lease))
+    Ok(Prepared { plan: Plan::new(spec, Host { words: Some(words), ..host })?, state: None, lease, holding })
+}
+
+/// What a start needs.
+pub(crate) struct Prepared {
+    pub(crate) plan: Plan,
+    state: Option<State>,
+    /// Keeps an image of the store from being removed.
+    pub(crate) lease: Option<OwnedFd>,
+    pub(crate) holding: Holding,
 }
 
 /// All that is decided before the clone. A function of its own: what it needs of the stack is given back, and the child does not
 /// get a copy of each page of it.
 #[inline(never)]
-fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>)> {
+fn prepare(typed: Box<cli::Run>) -> Result<Prepared> {
     let explain = typed.explain;
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, explain)).transpose()?;
@@ -130,8 +156,12 @@ fn prepare(typed: Box<cli::Run>) -> Result<(Plan, Option<State>, Option<OwnedFd>
             }
         }
     }
+    let aim = if explain { Aim::Explain } else { Aim::Start };
+    let mut found = seat::seat(&spec, state.as_ref(), &host.id, aim)?;
+    found.settle(&mut spec, &mut host.ground);
     warn(&spec, &host, explain);
-    Ok((Plan::new(spec, host)?, state, lease))
+    let Found { seat, own, pasta, holding, .. } = found;
+    Ok(Prepared { plan: Plan::new(spec, Host { seat, own, pasta, ..host })?, state, lease, holding })
 }
 
 /// The directory of `--root` or `NSCTL_ROOT`.
@@ -145,6 +175,11 @@ fn warn(spec: &Spec, host: &Host, explain: bool) {
     if host.state.is_none() && !explain {
         eprintln!(
             "nsctl: warning: no place for state in /run, /dev/shm or /tmp; nsctl ps will not list this container"
+        );
+    }
+    if let Some(server) = &host.ground.unreachable {
+        eprintln!(
+            "nsctl: warning: the DNS server {server} is the host's own and not in reach from another network; --dns names one"
         );
     }
     let changes = spec.root.as_ref().map(|root| (&root.changes, root.read_only));
@@ -166,15 +201,15 @@ pub(crate) fn simple(typed: cli::Simple) -> Result<u8> {
         return Ok(0);
     }
     print("[ns] creating PID, UTS, and mount namespaces\n")?;
-    execute(&plan, typed.verbose, None, &|pid| {
+    execute(&plan, typed.verbose, None, Holding::default(), &|pid| {
         // A container that runs is not ended for a line that nobody can read.
         let _ = print(&format!("[ns] started {shell} with PID {pid} in isolated namespaces\n"));
     })
 }
 
 /// Starts the planned container, waits for its end and clears up.
-fn execute(plan: &Plan, verbose: bool, state: Option<State>, started: &dyn Fn(i32)) -> Result<u8> {
-    let mut container = launch::start(plan, verbose, state, None)?;
+fn execute(plan: &Plan, verbose: bool, state: Option<State>, holding: Holding, started: &dyn Fn(i32)) -> Result<u8> {
+    let mut container = launch::start(plan, verbose, state, None, holding)?;
     let pid = container.process.as_ref().map_or(0, |process| process.pid);
     started(pid);
     let failed = if verbose { container.follow(plan) } else { None };
@@ -277,6 +312,9 @@ fn host(spec: &Spec, state: Option<CString>, environ: Environ) -> Result<Host> {
         id: fresh_id()?,
         programs,
         lower: None,
+        seat: None,
+        own: None,
+        pasta: None,
         ground: Ground::default(),
         hierarchies: machine::hierarchies(spec)?,
         disks: machine::disks(&spec.limits)?,
@@ -312,6 +350,11 @@ pub(super) fn candidates(command: &OsStr, path: &OsStr) -> Result<Vec<CString>> 
             .code(NOT_FOUND));
     }
     Ok(found)
+}
+
+/// A program of the host's that nsctl itself needs.
+pub(super) fn find_program(name: &str) -> Result<CString> {
+    find(name, &search_path(&environ()))
 }
 
 /// execvp's search, before the clone: the first executable file of that name in PATH. A name with a slash is taken as

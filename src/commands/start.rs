@@ -6,13 +6,12 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::container::{Container, REFUSED};
-use super::run;
+use super::run::{self, Prepared};
 use crate::cli::{self, Command};
 use crate::error::{Error, Result};
 use crate::launch;
 use crate::linux::socket;
 use crate::monitor;
-use crate::plan::Plan;
 use crate::state::{Phase, Words};
 use crate::sync;
 
@@ -51,7 +50,7 @@ pub(super) fn first_start(container: &Container) -> Result<()> {
 fn failure(container: &Container, answers: BorrowedFd<'_>) -> Result<()> {
     let Some(first) = sync::receive(answers, true) else { return Ok(()) };
     // The plan says what the numbers in a message mean.
-    let (plan, _) = plan(container, false)?;
+    let plan = plan(container, false, false)?.plan;
     match launch::meaning(&plan, answers, first, true, &mut None) {
         Some(error) => {
             // Whoever hears of it finds it ended; but for one that is tried again and again.
@@ -71,16 +70,16 @@ fn again(container: &Container, wait: bool) -> Result<()> {
         .ok_or_else(|| container.refused("is being started or removed by somebody else"))?;
     // A start before this one may have been killed when it had made some.
     container.state.remove_groups(container.record());
-    let (plan, lease) = plan(container, wait)?;
+    let Prepared { plan, lease, holding, .. } = plan(container, wait, true)?;
     let state = crate::state::State::open(&container.place)
         .map_err(|errno| Error::os("open the state directory", errno).code(REFUSED))?;
-    let started = launch::start(&plan, false, Some(state), Some(claim));
+    let started = launch::start(&plan, false, Some(state), Some(claim), holding);
     drop(lease);
     std::mem::forget(started.map_err(|error| error.within(format_args!("start container {}", container.shown())))?);
     Ok(())
 }
 
-fn plan(container: &Container, wait: bool) -> Result<(Plan, Option<std::os::fd::OwnedFd>)> {
+fn plan(container: &Container, wait: bool, anew: bool) -> Result<Prepared> {
     let within = |errno| Error::os(format_args!("read what container {} was made of", container.shown()), errno);
     let words = Words::read(container.dir()).map_err(within)?;
     rustix::process::chdir(&words.directory)
@@ -89,5 +88,5 @@ fn plan(container: &Container, wait: bool) -> Result<(Plan, Option<std::os::fd::
         return Err(Error::new("the words of a container are no run"));
     };
     (typed.create, typed.detach) = (wait, true);
-    run::plan_again(typed, container, words)
+    run::plan_again(typed, container, words, anew)
 }

@@ -1,7 +1,10 @@
 //! `nsctl stats`: what containers use.
 
+use std::ffi::CString;
+
 use miniserde::{Serialize, json};
 use rustix::event::Timespec;
+use rustix::fs::CWD;
 
 use crate::cli;
 use crate::commands::container::{self, Container};
@@ -10,7 +13,7 @@ use crate::commands::table::{self, Column, Form, Kind, column};
 use crate::commands::{print, top};
 use crate::error::Result;
 use crate::linux::cgroup::Usage;
-use crate::linux::clock;
+use crate::linux::{clock, file};
 use crate::state::{Entry, Record};
 
 /// One line, as `--format json` shows it. null: nothing counts it, or there is no limit.
@@ -30,6 +33,9 @@ struct Row {
     tasks_limit: Option<u64>,
     read: Option<u64>,
     written: Option<u64>,
+    /// null: it has the host's network, too.
+    net_received: Option<u64>,
+    net_sent: Option<u64>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -41,6 +47,7 @@ const COLUMNS: &[Column] = &[
     column("MEM%", Kind::Right),
     column("READ", Kind::Right),
     column("WRITTEN", Kind::Right),
+    column("NET I/O", Kind::Right),
     column("TASKS", Kind::Right),
     column("PEAK", Kind::Hidden),
     column("OOM", Kind::Hidden),
@@ -107,12 +114,13 @@ fn look(typed: &cli::Stats, before: &mut Option<Before>) -> Result<Vec<Row>> {
     for container in containers {
         let Container { entry: Entry { record, alive, .. }, .. } = container;
         let usage = if alive { counted(&record) } else { Usage::default() };
+        let net = if alive { traffic(&record) } else { None };
         let percent = usage.cpu.and_then(|used| {
             after.push((record.id.clone(), used, now));
             let (_, old, then) = before.iter().flatten().find(|(id, _, _)| *id == record.id)?;
             Some(tenths(used.saturating_sub(*old), now.saturating_sub(*then)))
         });
-        rows.push(row(record, percent, usage));
+        rows.push(row(record, percent, usage, net));
     }
     *before = Some(after);
     Ok(rows)
@@ -133,7 +141,24 @@ fn counted(record: &Record) -> Usage {
     usage
 }
 
-fn row(record: Record, cpu_percent: Option<String>, usage: Usage) -> Row {
+/// Bytes that came and went over the interfaces of its own network; what it says to itself is none.
+fn traffic(record: &Record) -> Option<(u64, u64)> {
+    record.namespaces.get("net")?;
+    let path = CString::new(format!("/proc/{}/net/dev", record.pid)).ok()?;
+    Some(sums(&file::read_text(CWD, &path).ok()?))
+}
+
+/// Two lines of a head, then `NAME: ` and 16 numbers: bytes that came are the first, those that went the ninth (proc_pid_net(5)).
+fn sums(text: &str) -> (u64, u64) {
+    let interfaces = text.lines().filter_map(|line| line.trim_start().split_once(':'));
+    let others = interfaces.filter(|(name, _)| *name != "lo");
+    others.fold((0, 0), |(came, went), (_, figures)| {
+        let mut figures = figures.split_whitespace().map(|figure| figure.parse().unwrap_or(0));
+        (came + figures.next().unwrap_or(0), went + figures.nth(7).unwrap_or(0))
+    })
+}
+
+fn row(record: Record, cpu_percent: Option<String>, usage: Usage, net: Option<(u64, u64)>) -> Row {
     Row {
         id: record.id,
         name: record.name,
@@ -147,6 +172,8 @@ fn row(record: Record, cpu_percent: Option<String>, usage: Usage) -> Row {
         tasks_limit: usage.pids_limit,
         read: usage.io_read,
         written: usage.io_write,
+        net_received: net.map(|(came, _)| came),
+        net_sent: net.map(|(_, went)| went),
     }
 }
 
@@ -166,6 +193,9 @@ fn cells(row: Row) -> Vec<String> {
         part,
         size(row.read),
         size(row.written),
+        row.net_received
+            .zip(row.net_sent)
+            .map_or("-".into(), |(came, went)| format!("{} / {}", amount(came), amount(went))),
         count(row.tasks),
         size(row.memory_peak),
         count(row.oom_kills),
@@ -176,4 +206,21 @@ fn cells(row: Row) -> Vec<String> {
 fn tenths(part: u64, whole: u64) -> String {
     let tenths = part.saturating_mul(1000) / whole.max(1);
     format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_are_summed_up_without_the_loopback() {
+        let text = "Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:     900      1    0    0    0     0          0         0      900       1    0    0    0     0       0          0
+  eth0:    1200     10    0    0    0     0          0         0      340       4    0    0    0     0       0          0
+eth1:1 2 3 4 5 6 7 8 9
+  odd:
+";
+        assert_eq!(sums(text), (1201, 349));
+    }
 }

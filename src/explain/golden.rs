@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use linux_raw_sys::general as k;
@@ -10,8 +11,11 @@ use linux_raw_sys::general as k;
 use crate::cli::{self, Command};
 use crate::linux::cgroup::{Hierarchy, Version};
 use crate::linux::mount::{Api, FileSystem};
+use crate::linux::net::Request;
+use crate::linux::net::conf::Switch;
+use crate::network::{self, Network, Own, Reach, Seat};
 use crate::plan::{CgroupView, DeviceNode, Ground, Host, Lower, Plan};
-use crate::spec::{Defaults, Device, From, Spec};
+use crate::spec::{Defaults, Device, From, Kind, Spec};
 
 fn hierarchy(version: Version, mount: &std::ffi::CStr, controllers: &[&str]) -> Hierarchy {
     let controllers = controllers.iter().map(|name| (*name).to_string()).collect();
@@ -81,9 +85,64 @@ fn plan_of(text: &str) -> String {
         state: Some(c"/run/nsctl".into()),
         words: None,
         lower,
+        seat: matches!(spec.network.kind, Kind::Bridge(_)).then(|| seat(&spec)),
+        own: own(&spec.network.kind),
+        pasta: matches!(spec.network.kind, Kind::Pasta(_)).then(|| c"/usr/bin/pasta".into()),
         ground: Ground { devices, ..ground(lines.next().unwrap_or("new")) },
     };
     super::explain(&Plan::new(spec, host).unwrap_or_else(|error| panic!("{text}: {error}")))
+}
+
+/// An interface with an address of its parent's subnet, whatever was asked for.
+fn own(kind: &Kind) -> Option<Own> {
+    let (upon, parent) = match kind {
+        Kind::Upon(upon, parent) => (Some(*upon), parent.clone()),
+        Kind::Physical(parent) => (None, parent.clone()),
+        _ => return None,
+    };
+    let gateway = Some("192.0.2.1".parse().unwrap());
+    let addresses = vec![("192.0.2.9".parse().unwrap(), 24, gateway)];
+    let back = if upon.is_none() { vec![Request::Up(parent.clone())] } else { Vec::new() };
+    Some(Own { parent, upon, mac: None, addresses, back })
+}
+
+fn switch(file: &std::ffi::CStr) -> Switch {
+    Switch { v6: false, file: file.into(), value: b'1', was: b'0' }
+}
+
+/// The first container on the default network.
+fn seat(spec: &Spec) -> Seat {
+    Seat {
+        network: Network {
+            name: "bridge".into(),
+            interface: "nsctl0".into(),
+            subnet: "10.91.0.0/22".into(),
+            gateway: "10.91.0.1".into(),
+            subnet6: "fd12:3456:789a::/64".into(),
+            gateway6: "fd12:3456:789a::1".into(),
+            mtu: 0,
+            internal: false,
+            created: 0,
+            labels: Vec::new(),
+        },
+        number: 2,
+        address: (Ipv4Addr::new(10, 91, 0, 2), 22),
+        gateway: Ipv4Addr::new(10, 91, 0, 1),
+        address6: "fd12:3456:789a::2".parse().ok().map(|address| (address, 64)),
+        gateway6: "fd12:3456:789a::1".parse().ok(),
+        mac: [2, 0x42, 10, 91, 0, 2],
+        mtu: 1500,
+        up: false,
+        reach: Reach {
+            first: true,
+            ruled: false,
+            bridge: vec![switch(c"nsctl0/forwarding")],
+            forward: vec![switch(c"eth0/forwarding")],
+            loopback: vec![switch(c"nsctl0/route_localnet")],
+            ports: network::foreseen(&spec.network.publish),
+        },
+        veth: c"ve-0123456789ab".into(),
+    }
 }
 
 #[test]

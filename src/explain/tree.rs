@@ -5,7 +5,7 @@ use linux_raw_sys::general as k;
 use super::quoted;
 use crate::linux::mount::{Change, FileSystem};
 use crate::linux::text::shown;
-use crate::plan::{Base, Lowers, Mount, Op, Place, Plan};
+use crate::plan::{Base, Lowers, Mount, Op, Over, Place, Plan};
 
 /// One match over the steps of the tree.
 pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
@@ -146,9 +146,14 @@ fn tree(plan: &Plan, what: &Mount) -> (String, String) {
         Mount::Link { name, target } => {
             (format!("symlinkat({}, dev, {})", quoted(target), quoted(name)), "as programs expect it".into())
         }
-        Mount::Text { at, .. } => (
+        Mount::Text { at, over, .. } => (
             format!("{}; {}", clone(fds, false), attach(fds, &open(at))),
-            "programs expect it; only if it is missing or empty".into(),
+            match over {
+                Over::Nothing => "programs expect it; only if it is missing or empty",
+                Over::Anything => "it tells of the container's own network, over whatever the root has there",
+                Over::Must => "as it was asked for, over whatever the root has there",
+            }
+            .into(),
         ),
         Mount::Sysctl { path, value } => {
             (format!("write(/proc/{}, {})", shown(path), quoted(value)), "--sysctl".into())

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use linux_raw_sys::general as k;
 use rustix::fs::{AtFlags, CWD, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -14,8 +15,9 @@ use crate::linux::join::NAMESPACES;
 use crate::linux::process::{self, Process};
 use crate::linux::{clock, file, text};
 use crate::monitor::{self, Files};
+use crate::network::{Own, Seat};
 use crate::plan::{Group, Op, Plan};
-use crate::state::{self, Cgroup, Namespaces, Record, Status};
+use crate::state::{self, Attachment, Cgroup, Namespaces, Record, Status};
 
 /// Status, log, control socket and streams, in the container's directory.
 pub(super) fn make(
@@ -109,7 +111,41 @@ pub(super) fn record(plan: &Plan, process: &Process, inherited: &Inherited) -> R
             _ => None,
         }),
         delegated: plan.steps.iter().any(|step| matches!(step.op, Op::MakeLeaf { .. })),
+        network: super::net::seat(plan).map(attachment).or_else(|| plan.own.as_ref().map(alone)),
         cgroups: plan.groups.iter().map(cgroup).collect(),
+    }
+}
+
+fn attachment(seat: &Seat) -> Attachment {
+    Attachment {
+        network: seat.network.name.clone(),
+        ip: seat.address.0.to_string(),
+        ip6: seat.address6.map(|(address, _)| address.to_string()).unwrap_or_default(),
+        prefix: seat.address.1,
+        prefix6: seat.address6.map_or(0, |(_, prefix)| prefix),
+        gateway: seat.gateway.to_string(),
+        gateway6: seat.gateway6.map(|address| address.to_string()).unwrap_or_default(),
+        mac: seat.mac.map(|byte| format!("{byte:02x}")).join(":"),
+        ports: seat.shown_ports(),
+    }
+}
+
+/// What goes by no network's name.
+fn alone(own: &Own) -> Attachment {
+    let of = |v4: bool| own.addresses.iter().find(|(address, ..)| address.is_ipv4() == v4);
+    let text = |v4: bool| of(v4).map(|(address, ..)| address.to_string()).unwrap_or_default();
+    let prefix = |v4: bool| of(v4).map_or(0, |(_, prefix, _)| *prefix);
+    let gateway = |v4: bool| of(v4).and_then(|of| of.2).map(|address| address.to_string()).unwrap_or_default();
+    Attachment {
+        network: own.shown(),
+        ip: text(true),
+        ip6: text(false),
+        prefix: prefix(true),
+        prefix6: prefix(false),
+        gateway: gateway(true),
+        gateway6: gateway(false),
+        mac: own.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")).unwrap_or_default(),
+        ports: Vec::new(),
     }
 }
 
@@ -133,11 +169,12 @@ fn cgroup(group: &Group) -> Cgroup {
 /// Those that the clone made are the process's from its first moment on; it still has to join the others, but they are open here.
 fn namespaces(plan: &Plan, process: &Process, inherited: &Inherited) -> Namespaces {
     let mut found = Namespaces::new();
+    let own_network = plan.steps.iter().any(|step| matches!(step.op, Op::NewNetwork));
     for (kind, name) in NAMESPACES {
         let joined = plan.joined.iter().zip(&inherited.namespaces).find(|(known, _)| **known == kind);
         let inode = match joined {
             Some((_, fd)) => rustix::fs::fstat(fd).map(|stat| stat.st_ino),
-            None if plan.clone_flags as u32 & kind != 0 => {
+            None if plan.clone_flags as u32 & kind != 0 || kind == k::CLONE_NEWNET && own_network => {
                 rustix::fs::statat(CWD, format!("/proc/{}/ns/{name}", process.pid), AtFlags::empty())
                     .map(|stat| stat.st_ino)
             }

@@ -32,9 +32,16 @@ pub(crate) fn open_dir(dir: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
 
 /// The whole file, as far as it can be read.
 pub(crate) fn read(dir: impl AsFd, path: &CStr) -> Result<Vec<u8>, Errno> {
-    let fd = open(dir, path)?;
+    read_all(open(dir, path)?, usize::MAX)
+}
+
+/// The whole open file. EFBIG: it has more than so many bytes.
+pub(crate) fn read_all(fd: OwnedFd, most: usize) -> Result<Vec<u8>, Errno> {
     let mut bytes = Vec::new();
     loop {
+        if bytes.len() > most {
+            return Err(Errno::FBIG);
+        }
         if bytes.capacity() - bytes.len() < 1024 {
             bytes.reserve(4096);
         }

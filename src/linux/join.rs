@@ -87,6 +87,27 @@ impl Stranger {
     }
 }
 
+/// One namespace of a process, which must be the one of that number; the process is looked at again afterwards.
+pub(crate) fn namespace(process: &Stranger, name: &'static str, inode: u64) -> Result<OwnedFd, Refusal> {
+    let path = CString::new(format!("/proc/{}/ns/{name}", process.pid)).unwrap_or_default();
+    let fd = file::open(CWD, &path).map_err(|errno| Refusal::Proc(name, errno))?;
+    let there = rustix::fs::fstat(&fd).map_err(|errno| Refusal::Proc(name, errno))?;
+    match there.st_ino == inode {
+        true if process.is_there() => Ok(fd),
+        true => Err(Refusal::Proc("", Errno::SRCH)),
+        false => Err(Refusal::Changed(name)),
+    }
+}
+
+/// How a machine is called in a UTS namespace: by going there, and back.
+pub(crate) fn host_name(uts: &OwnedFd) -> Result<CString, Errno> {
+    let home = file::open(CWD, c"/proc/self/ns/uts")?;
+    rustix::thread::move_into_link_name_space(uts.as_fd(), None)?;
+    let name = rustix::system::uname().nodename().to_owned();
+    rustix::thread::move_into_link_name_space(home.as_fd(), None)?;
+    Ok(name)
+}
+
 /// What `exec` joins.
 pub(crate) struct Target {
     pidfd: Option<OwnedFd>,

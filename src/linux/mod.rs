@@ -13,6 +13,7 @@ pub(crate) mod kconfig;
 pub(crate) mod loop_device;
 pub(crate) mod mount;
 pub(crate) mod mounts;
+pub(crate) mod net;
 pub(crate) mod path;
 pub(crate) mod probe;
 pub(crate) mod process;

@@ -1,10 +1,13 @@
 //! Whether the kernel can do a thing for this user: by doing it, where that has no effect, not by its version.
 
+use std::ffi::CStr;
+
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::PidfdFlags;
 
-use super::process::{Process, Spawned};
+use super::net::Socket;
+use super::process::{Ended, Process, Spawned};
 use super::{cgroup, devices, file, mount, process, sys};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,6 +29,41 @@ pub(crate) fn namespace(flag: i32) -> Answer {
         }
         Err(Errno::INVAL | Errno::NOSYS) => Answer::No,
         Err(_) => Answer::Off,
+    }
+}
+
+/// Whether there are interfaces of this kind: one is made in a namespace that ends at once.
+pub(crate) fn interface(kind: &CStr) -> Answer {
+    in_new_network(&|| {
+        let made = Socket::route()?.try_kind(kind);
+        // Others say that the kind is known, and that more has to be told of it.
+        if made == Err(Errno::OPNOTSUPP) { made } else { Ok(()) }
+    })
+}
+
+pub(crate) fn nf_tables() -> Answer {
+    in_new_network(&|| Socket::netfilter()?.nf_tables())
+}
+
+/// What is found out in a network namespace of its own, by a child. Errors are that there is none.
+fn in_new_network(look: &dyn Fn() -> Result<(), Errno>) -> Answer {
+    match process::spawn(libc::CLONE_NEWNET as u64, None) {
+        Ok(Spawned::Child { .. }) => sys::exit(u8::from(look().is_err())),
+        Ok(Spawned::Parent(child)) => match child.wait() {
+            Ok(Ended::Exited(0)) => Answer::Yes,
+            _ => Answer::No,
+        },
+        Err(Errno::INVAL | Errno::NOSYS) => Answer::No,
+        Err(_) => Answer::Off,
+    }
+}
+
+/// Interfaces whose packets a program makes.
+pub(crate) fn tun() -> Answer {
+    match rustix::fs::openat(CWD, c"/dev/net/tun", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(_) => Answer::Yes,
+        Err(Errno::ACCESS | Errno::PERM) => Answer::Off,
+        Err(_) => Answer::No,
     }
 }
 

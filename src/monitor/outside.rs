@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::linux::cgroup;
 use crate::linux::text::Text;
-use crate::reaper::LeftBehind;
+use crate::reaper::{self, LeftBehind};
 use crate::state;
 use crate::state::events::{self, Event, Value};
 
@@ -16,6 +16,7 @@ pub(super) struct Outside<'a> {
     state: Option<BorrowedFd<'a>>,
     id: Text<64>,
     link: Option<Text<160>>,
+    left_behind: &'a LeftBehind,
     roots: [Option<BorrowedFd<'a>>; HIERARCHIES],
     group: Text<1024>,
 }
@@ -34,6 +35,7 @@ impl<'a> Outside<'a> {
             state: left_behind.state.as_ref().map(|state| state.fd()),
             id: text(&left_behind.id)?,
             link: left_behind.link.as_deref().map(text).transpose()?,
+            left_behind,
             roots,
             group: text(&left_behind.group)?,
         })
@@ -53,6 +55,11 @@ impl<'a> Outside<'a> {
     pub(super) fn oom_kills(&self) -> u64 {
         let group = self.group.as_c_str();
         self.roots.iter().flatten().map(|root| cgroup::oom_kills(*root, group)).max().unwrap_or(0)
+    }
+
+    /// `dir` is the container's directory.
+    pub(super) fn leave_network(&self, dir: BorrowedFd<'_>) {
+        reaper::leave_network(self.left_behind, Some(dir));
     }
 
     pub(super) fn remove_groups(&self) {

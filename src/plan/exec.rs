@@ -46,6 +46,7 @@ impl Plan {
             joined: Vec::new(),
             terminal: spec.terminal,
             interactive: spec.interactive,
+            own: None,
             memory: None,
         }
     }

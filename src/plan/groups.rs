@@ -231,6 +231,9 @@ mod tests {
             state: None,
             words: None,
             lower: None,
+            seat: None,
+            own: None,
+            pasta: None,
             ground: crate::plan::Ground::default(),
         }
     }

@@ -6,6 +6,10 @@ use super::{Lowers, Mount};
 use crate::linux::cgroup::{Setting, Version};
 use crate::linux::devices::Rule;
 use crate::linux::mount::FileSystem;
+use crate::linux::net::Request;
+use crate::linux::net::conf::Switch;
+use crate::linux::net::nft::{Change, Mapping};
+use crate::network::{Own, Seat};
 use crate::spec::{IdMap, Principal, User};
 
 /// Who takes a step.
@@ -17,6 +21,15 @@ pub(crate) enum Who {
     Init,
     /// What will be the command; the same process as Init when there is no reaper.
     Payload,
+}
+
+/// Which of the two ends of a network is asked for something.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Side {
+    /// The host's namespace.
+    Outside,
+    /// The container's.
+    Inside,
 }
 
 /// The signal by which the kernel tells the reaper that the supervisor is gone. The C library keeps it for
@@ -63,6 +76,58 @@ pub(crate) enum Op {
     OpenGroup {
         group: usize,
     },
+    /// A place on a network.
+    TakeAddress(Box<Seat>),
+    /// A network namespace of its own; the supervisor is in it from now on.
+    NewNetwork,
+    Ask {
+        side: Side,
+        request: Request,
+        /// It is so already. The step is there all the same, so that a plan made again has the same numbers.
+        done: bool,
+    },
+    /// How to remove the bridge, written down.
+    UndoNetwork {
+        interface: CString,
+        done: bool,
+    },
+    /// What the container sees as /etc/hosts, but for the names of others.
+    Hosts(Vec<u8>),
+    /// Who has the address, written down, and told to others with its name and these.
+    Member {
+        aliases: Vec<String>,
+    },
+    /// What the network has in nsctl's table. `optional`: the container can do without.
+    Rules {
+        interface: CString,
+        changes: Vec<Change>,
+        optional: bool,
+        done: bool,
+    },
+    /// Where packets are passed on. `back`: it is set back with the last user of any network.
+    Switch {
+        switches: Vec<Switch>,
+        back: bool,
+        done: bool,
+    },
+    /// The ports that lead to the container.
+    Publish(Vec<Mapping>),
+    /// Out of the container's network namespace.
+    BackHome,
+    /// An interface of the host's goes into the container.
+    Lend(Box<Own>),
+    /// The network namespace of another container.
+    OpenNetworkOf {
+        container: String,
+    },
+    /// The program that passes packets on; `netns` is where it finds the namespace, and when it is gone its end.
+    Pasta {
+        netns: CString,
+        program: CString,
+        words: Vec<CString>,
+    },
+    /// At the end.
+    LeaveNetwork,
     /// /dev/null three times.
     OpenNothing,
     /// For the processes that are cloned from now on.

@@ -96,12 +96,13 @@ pub(crate) enum Mount {
         name: CString,
         target: CString,
     },
-    /// A file with this text, where there is none or an empty one.
+    /// A file of ours; `name` is that in the stage.
     Text {
         at: Place,
         name: CString,
-        text: Vec<u8>,
+        what: Provided,
         read_only: bool,
+        over: Over,
     },
     Sysctl {
         path: CString,
@@ -109,6 +110,25 @@ pub(crate) enum Mount {
     },
     /// The root itself.
     ReadOnlyRoot,
+}
+
+/// What a file of ours has in it.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Provided {
+    Text(Vec<u8>),
+    /// It is one that is changed later, outside.
+    Source(usize),
+}
+
+/// What a file of ours may be put over.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Over {
+    /// Only where there is none or an empty one.
+    Nothing,
+    /// Whatever there is. A root that has no place for it does without.
+    Anything,
+    /// The same, but it was asked for.
+    Must,
 }
 
 /// Where the lowest files come from.

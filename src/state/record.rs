@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::{NEW, RECORD};
 use crate::linux::{cgroup, file};
+use crate::network::PHYSICAL;
 
 /// By the kernel's names (mnt, pid, …): the inode numbers of the container's own namespaces.
 pub(crate) type Namespaces = BTreeMap<String, u64>;
@@ -55,8 +56,27 @@ pub(crate) struct Record {
     pub(crate) oom_score_adj: Option<i32>,
     /// `--cgroup-delegate`: its command is in a group below its group of v2.
     pub(crate) delegated: bool,
+    /// Its place on a network of nsctl's.
+    pub(crate) network: Option<Attachment>,
     /// Its groups, one in each cgroup hierarchy that it needs.
     pub(crate) cgroups: Vec<Cgroup>,
+}
+
+/// Addresses are texts; an empty one: it has none.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub(crate) struct Attachment {
+    /// The network's name.
+    pub(crate) network: String,
+    pub(crate) ip: String,
+    pub(crate) ip6: String,
+    /// How many bits of them are the network's.
+    pub(crate) prefix: u8,
+    pub(crate) prefix6: u8,
+    pub(crate) gateway: String,
+    pub(crate) gateway6: String,
+    pub(crate) mac: String,
+    /// `0.0.0.0:8080->80/tcp`
+    pub(crate) ports: Vec<String>,
 }
 
 /// A container's group in one hierarchy.
@@ -72,6 +92,11 @@ pub(crate) struct Cgroup {
 }
 
 impl Record {
+    /// The interface of the host's that is inside.
+    pub(crate) fn lent(&self) -> Option<&str> {
+        self.network.as_ref()?.network.strip_prefix(PHYSICAL)?.strip_prefix(':')
+    }
+
     /// The groups that are there.
     pub(crate) fn groups(&self) -> cgroup::Groups {
         let open = |group: &Cgroup| {

@@ -23,8 +23,9 @@ impl Snapshot {
             }
         }
         for entry in fs::read_dir(nsctl::state()).into_iter().flatten().flatten() {
-            // What happened is remembered.
-            if !entry.file_name().to_string_lossy().starts_with("events") {
+            // What happened is remembered, and which networks there are.
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with("events") && name != ".networks" {
                 lines.insert(format!("state {}", entry.file_name().display()));
             }
         }

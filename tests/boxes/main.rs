@@ -12,12 +12,16 @@ mod identity;
 mod images;
 mod kernel;
 mod kills;
+mod kinds;
 mod leaks;
 mod life;
 mod limits;
 mod listed;
 mod masked;
 mod mounts;
+mod names;
+mod nat;
+mod net;
 mod nsctl;
 mod oci;
 mod places;
@@ -105,6 +109,7 @@ const TREES: &[(&str, &[(&str, Case)])] = &[
     ("mounts", kernel::CASES),
     ("identity", identity::CASES),
     ("terminals", terminals::CASES),
+    ("names", names::TREES),
 ];
 
 /// Who the command is depends on how files are found, not on how they were mounted.
@@ -120,9 +125,12 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("roots", kills::ROOTED),
     ("images", oci::CASES),
     ("images", store::CASES),
+    ("nat", nat::CASES),
     ("verbs", verbs::CASES),
     ("verbs", copies::CASES),
     ("verbs", listed::CASES),
+    ("names", names::CASES),
+    ("kinds", kinds::CASES),
     ("terminals", terminals::UNMASKED),
     ("terminals", terminals::attached::CASES),
     ("terminals", terminals::ended::CASES),

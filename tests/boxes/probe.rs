@@ -15,6 +15,8 @@ pub(crate) fn run(args: &[String]) -> ! {
         Some("spin") => spin(number(1)),
         Some("read") => read(&args[1], number(2) as usize),
         Some("open") => open(&args[1..]),
+        Some("serve") => crate::net::world::serve(number(1) as u16),
+        Some("call") => crate::net::world::callers(&args[1..]),
         Some("escape") => crate::hostile::escape(&args[1..]),
         Some("marker") => {
             println!("a program of the host's");

@@ -104,9 +104,11 @@ module() {
 	done
 	echo "$1" >>"$root/qemu/modules.list"
 }
-# The verdict port and its bus (built in from 6.12 on) and the disk. Then the file systems of containers, whatever a kernel has of them.
+# The verdict port and its bus (built in from 6.12 on) and the disk. Then the file systems and the networks of containers, whatever a
+# kernel has of them.
 for m in virtio_pci virtio_console virtio_blk $modules; do module "$m"; done
-for m in overlay loop squashfs erofs ext4; do
+networks="veth bridge macvlan ipvlan tun nf_tables nft_chain_nat nft_nat nft_masq nft_fib_inet nft_ct"
+for m in overlay loop squashfs erofs ext4 $networks; do
 	if exists "$m"; then module "$m"; else say "${kernel##*/} has no module $m: its tests will not find it"; fi
 done
 

@@ -12,7 +12,7 @@ use crate::linux::mount::{self, Change, FileSystem, Slot};
 use crate::linux::path::{self, Kind, Links};
 use crate::linux::text::Path;
 use crate::linux::{file, mounts};
-use crate::plan::{Base, Mount, Place};
+use crate::plan::{Base, Mount, Over, Place, Provided};
 
 const NO_DIRECTORY: &CStr = c"no-directory";
 const NO_FILE: &CStr = c"no-file";
@@ -56,7 +56,11 @@ impl Tree {
             Mount::ReadOnly(at) => self.read_only(at),
             Mount::Node { name, mode, device, owner } => self.node(name, *mode, *device, *owner),
             Mount::Link { name, target } => rustix::fs::symlinkat(target, self.base(Base::Dev)?, name),
-            Mount::Text { at, name, text, read_only } => match self.text(at, name, text, *read_only) {
+            Mount::Text { at, name, what, read_only, over } => match self.text(at, name, what, sources, *over) {
+                Ok(Some(made)) => {
+                    let set = if *read_only { k::MOUNT_ATTR_RDONLY } else { 0 };
+                    self.maker.set(made.as_fd(), Change { set, ..Change::default() })
+                }
                 // A root that has no room for it does without.
                 Err(
                     Errno::ROFS
@@ -66,8 +70,8 @@ impl Tree {
                     | Errno::NOENT
                     | Errno::ACCESS
                     | Errno::PERM,
-                ) => Ok(()),
-                other => other,
+                ) if *over != Over::Must => Ok(()),
+                other => other.map(drop),
             },
             Mount::Sysctl { path, value } => {
                 let file = path::open_for(self.base(Base::Proc)?, path, OFlags::WRONLY, Links::Refused)?;
@@ -166,23 +170,40 @@ impl Tree {
         )
     }
 
-    fn text(&self, at: &Place, name: &CStr, text: &[u8], read_only: bool) -> Result<(), Errno> {
+    /// None: there is something already.
+    fn text(
+        &self,
+        at: &Place,
+        name: &CStr,
+        what: &Provided,
+        sources: &[OwnedFd],
+        over: Over,
+    ) -> Result<Option<OwnedFd>, Errno> {
         let target = self.target(at, Kind::File)?;
         let stat = rustix::fs::fstat(&target)?;
         // Exports of a container leave empty ones behind. The kernel's own look as if they were, and are where a link of the
         // image's may lead: covered, they would take the settings that are written later.
         let empty = path::file_type(&stat) == FileType::RegularFile && stat.st_size == 0;
-        if !empty || mounts::is_kernel_table(target.as_fd())? {
-            return Ok(());
+        if over == Over::Nothing && !empty {
+            return Ok(None);
         }
-        let stage = self.maker.stage.as_ref().ok_or(Errno::NOENT)?;
-        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let written = rustix::fs::openat(stage, name, flags, Mode::from_raw_mode(0o644))?;
-        file::write_all(&written, text)?;
-        let made = self.maker.clone(written.as_fd(), false)?;
+        // A link may lead to a device, too, which others need.
+        if path::file_type(&stat) != FileType::RegularFile {
+            return Err(Errno::PERM);
+        }
+        not_a_kernel_table(target.as_fd())?;
+        let made = match what {
+            Provided::Source(source) => self.maker.clone(sources[*source].as_fd(), false)?,
+            Provided::Text(text) => {
+                let stage = self.maker.stage.as_ref().ok_or(Errno::NOENT)?;
+                let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+                let written = rustix::fs::openat(stage, name, flags, Mode::from_raw_mode(0o644))?;
+                file::write_all(&written, text)?;
+                self.maker.clone(written.as_fd(), false)?
+            }
+        };
         self.maker.attach(made.as_fd(), target.as_fd())?;
-        let set = if read_only { k::MOUNT_ATTR_RDONLY } else { 0 };
-        self.maker.set(made.as_fd(), Change { set, ..Change::default() })
+        Ok(Some(made))
     }
 
     fn target(&self, at: &Place, kind: Kind) -> Result<OwnedFd, Errno> {

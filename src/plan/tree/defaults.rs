@@ -4,9 +4,10 @@ use std::ffi::{CStr, CString};
 
 use linux_raw_sys::general as k;
 
-use super::{Base, Mount, Place, QUIET, Steps};
+use super::{Base, Mount, Over, Place, Provided, QUIET, Steps};
 use crate::linux::mount::{Change, FileSystem};
-use crate::plan::Op;
+use crate::network::HOSTS;
+use crate::plan::{Op, names};
 use crate::spec::Namespace;
 
 /// The size of /dev/shm that docker gives.
@@ -110,21 +111,44 @@ impl Steps<'_> {
         self.put(Mount::Fs { fs, at, keep: None, optional: false });
     }
 
-    /// What a root needs to know of the machine, where it does not say itself.
+    /// What a root needs to know of the machine and of the network.
     pub(super) fn texts(&mut self) {
-        let name = self.spec.hostname.as_deref().map_or("localhost".into(), |name| name.to_string_lossy());
-        let hosts = format!(
-            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n127.0.1.1\t{name}\n"
-        );
         let read_only = self.spec.root.as_ref().is_some_and(|root| root.read_only);
+        let seat = self.host.seat.as_ref();
+        // On a network of nsctl's, what the root says itself is about another one.
+        let over = |asked: bool| match seat {
+            _ if asked => Over::Must,
+            Some(_) => Over::Anything,
+            None => Over::Nothing,
+        };
+        let names = &self.spec.names;
+        let (hosts_over, resolv_over) = (over(!names.hosts.is_empty()), over(names.asks_for_dns()));
+        let hosts = match (seat, &self.host.state) {
+            (Some(_), Some(state)) => {
+                let path = [state.to_bytes(), b"/", self.host.id.as_bytes(), b"/", HOSTS.to_bytes()].concat();
+                Provided::Source(self.source(&CString::new(path).unwrap_or_default()))
+            }
+            _ => Provided::Text(match &self.host.ground.hosts {
+                Some(others) if names.hosts.is_empty() => others.clone(),
+                _ => names::hosts(self.spec, seat).into_bytes(),
+            }),
+        };
+        let own = matches!(hosts, Provided::Source(_));
+        let name = self.spec.hostname.as_deref().map_or("localhost".into(), |name| name.to_string_lossy());
         let resolv = self.host.ground.resolv.clone();
-        for (path, name, text) in [
-            (c"etc/hosts", c"hosts", hosts.into_bytes()),
-            (c"etc/hostname", c"hostname", format!("{name}\n").into_bytes()),
-            (c"etc/resolv.conf", c"resolv.conf", resolv),
+        for (path, name, what, read_only, over) in [
+            (c"etc/hosts", c"hosts", hosts, read_only || own, hosts_over),
+            (
+                c"etc/hostname",
+                c"hostname",
+                Provided::Text(format!("{name}\n").into_bytes()),
+                read_only,
+                Over::Nothing,
+            ),
+            (c"etc/resolv.conf", c"resolv.conf", Provided::Text(resolv), read_only, resolv_over),
         ] {
             let at = Place::new(Base::Root, path, false);
-            self.put(Mount::Text { at, name: name.into(), text, read_only });
+            self.put(Mount::Text { at, name: name.into(), what, read_only, over });
         }
     }
 

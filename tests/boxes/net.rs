@@ -1,0 +1,3 @@
+//! Networks of containers, in namespaces of their own.
+
+pub(crate) mod world;

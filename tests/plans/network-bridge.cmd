@@ -1,0 +1,1 @@
+nsctl run --network bridge ip addr

@@ -1,0 +1,1 @@
+nsctl run --network container:web ip addr

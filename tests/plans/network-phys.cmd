@@ -1,0 +1,1 @@
+nsctl run --network phys:eth1 ip addr
