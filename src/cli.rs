@@ -128,6 +128,9 @@ pub(crate) struct Simple {
 pub(crate) struct Ps {
     /// Those that do not run, too.
     pub(crate) all: bool,
+    pub(crate) filter: Vec<String>,
+    /// So many that were made last, whether they run or not.
+    pub(crate) last: Option<String>,
     pub(crate) listing: Listing,
 }
 
@@ -226,6 +229,9 @@ fn ps(parser: &mut Parser) -> Result<Command> {
     while let Some(arg) = parser.next().map_err(wrong)? {
         match arg {
             Arg::Long("all") | Arg::Short('a') => ps.all = true,
+            Arg::Long("filter") | Arg::Short('f') => ps.filter.push(text(parser)?),
+            Arg::Long("last") | Arg::Short('n') => once_text(&mut ps.last, "--last", parser)?,
+            Arg::Long("latest") | Arg::Short('l') => once(&mut ps.last, "--last", "1".into())?,
             Arg::Long("format") => ps.listing.format(parser)?,
             Arg::Long("json") => ps.listing.json()?,
             Arg::Long("quiet") | Arg::Short('q') => ps.listing.quiet = true,

@@ -72,6 +72,11 @@ pub(crate) struct Cgroup {
 }
 
 impl Record {
+    /// To sort by: of those of the same second, ticks of the clock say more.
+    pub(super) fn age(&self) -> (u64, u64, &str) {
+        (self.created, self.ticks, &self.id)
+    }
+
     /// The groups that are there.
     pub(crate) fn groups(&self) -> cgroup::Groups {
         let open = |group: &Cgroup| {
