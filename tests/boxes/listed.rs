@@ -10,8 +10,12 @@ use crate::host::Scratch;
 use crate::life::{Kept, refused, says};
 use crate::nsctl::{must, nsctl};
 
-pub(crate) const CASES: &[(&str, Case)] =
-    &[("ps_filters_and_the_last_ones", filters), ("an_unusable_state_directory_is_said", unusable)];
+pub(crate) const CASES: &[(&str, Case)] = &[
+    ("ps_filters_and_the_last_ones", filters),
+    ("an_unusable_state_directory_is_said", unusable),
+    ("json_is_short_for_format_json", json),
+    ("rm_takes_the_volumes_of_others_scripts", volumes),
+];
 
 fn filters() -> Result<(), Failed> {
     let kept = |name: &str, label: &str, script: &str| {
@@ -67,4 +71,24 @@ fn unusable() -> Result<(), Failed> {
     let missing = scratch.path("missing");
     says(&["--root", &missing, "ps"], 0, "ID  NAME  PID  AGE  STATE  COMMAND\n")?;
     refused(&["--root", &missing, "stop", "x"], 1, "there is no container x")
+}
+
+fn json() -> Result<(), Failed> {
+    let kept = Kept::shell(&[], "sleep 60; true")?;
+    for words in [&["top", kept.id()][..], &["stats", "--no-stream", kept.id()], &["ps"]] {
+        let outcome = nsctl(&[words, &["--json"]].concat());
+        must(outcome.code == 0 && outcome.out.starts_with(['[', '{']), &format!("{words:?}"), &outcome)?;
+    }
+    let scratch = Scratch::new("json");
+    let store = scratch.dir("store");
+    says(&["image", "--store", &store, "ls", "--json"], 0, "[]\n")?;
+    refused(&["image", "--store", &store], 125, "nothing was asked for")?;
+    let outcome = nsctl(&["ps", "--jsn"]);
+    must(outcome.err.starts_with("nsctl ps: invalid option"), "the program is named once", &outcome)
+}
+
+fn volumes() -> Result<(), Failed> {
+    let kept = Kept::shell(&["--name", "gone"], "true")?;
+    says(&["wait", kept.id()], 0, "0\n")?;
+    says(&["rm", "-fv", "gone"], 0, "gone\n").map(drop)
 }
