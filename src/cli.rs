@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, NAMED, Result};
 
 mod copy;
 mod events;
@@ -133,6 +133,9 @@ pub(crate) struct Simple {
 pub(crate) struct Ps {
     /// Those that do not run, too.
     pub(crate) all: bool,
+    pub(crate) filter: Vec<String>,
+    /// So many that were made last, whether they run or not.
+    pub(crate) last: Option<String>,
     pub(crate) listing: Listing,
 }
 
@@ -153,7 +156,9 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Invocation> {
             Some(Arg::Long("root")) => once(&mut root, "--root", word(&mut parser)?)?,
             Some(Arg::Long("help") | Arg::Short('h')) => break Command::Help("nsctl"),
             Some(Arg::Long("version") | Arg::Short('V')) => break Command::Version,
-            Some(Arg::Value(verb)) => break command(&verb, &mut parser, &mut log_json)?,
+            Some(Arg::Value(verb)) => {
+                break command(&verb, &mut parser, &mut log_json).map_err(|error| of_verb(error, &verb))?;
+            }
             Some(other) => return Err(wrong(other.unexpected()).hint("see nsctl --help")),
             None => return Err(Error::new("no command was given").hint("try nsctl run /bin/sh, or nsctl --help")),
         }
@@ -164,6 +169,15 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Invocation> {
         run.words = args;
     }
     Ok(Invocation { log_json, root, command })
+}
+
+/// What is wrong with the words of a verb names it, and where there is more about it.
+fn of_verb(error: Error, verb: &OsStr) -> Error {
+    if error.doing().starts_with(NAMED) {
+        return error;
+    }
+    let error = error.within(format_args!("nsctl {}", verb.display()));
+    if error.hint.is_empty() { error.hint(format_args!("see nsctl {} --help", verb.display())) } else { error }
 }
 
 fn command(verb: &OsStr, parser: &mut Parser, log_json: &mut bool) -> Result<Command> {
@@ -221,7 +235,7 @@ fn simple(parser: &mut Parser) -> Result<Command> {
             Arg::Long("explain") => simple.explain = true,
             Arg::Long("verbose") => simple.verbose = true,
             Arg::Long("help") => return Ok(Command::Help("simple")),
-            other => return Err(unexpected(other, "simple")),
+            other => return Err(unexpected(other)),
         }
     }
     Ok(Command::Simple(simple))
@@ -232,15 +246,18 @@ fn ps(parser: &mut Parser) -> Result<Command> {
     while let Some(arg) = parser.next().map_err(wrong)? {
         match arg {
             Arg::Long("all") | Arg::Short('a') => ps.all = true,
+            Arg::Long("filter") | Arg::Short('f') => ps.filter.push(text(parser)?),
+            Arg::Long("last") | Arg::Short('n') => once_text(&mut ps.last, "--last", parser)?,
+            Arg::Long("latest") | Arg::Short('l') => once(&mut ps.last, "--last", "1".into())?,
             Arg::Long("format") => ps.listing.format(parser)?,
             Arg::Long("json") => ps.listing.json()?,
             Arg::Long("quiet") | Arg::Short('q') => ps.listing.quiet = true,
             Arg::Long("no-trunc") => ps.listing.no_trunc = true,
             Arg::Long("help") => return Ok(Command::Help("ps")),
-            other => return Err(unexpected(other, "ps")),
+            other => return Err(unexpected(other)),
         }
     }
-    ps.listing = ps.listing.checked("ps")?;
+    ps.listing = ps.listing.checked()?;
     Ok(Command::Ps(ps))
 }
 
@@ -251,11 +268,11 @@ fn check(parser: &mut Parser) -> Result<Command> {
             Arg::Long("json") => check.json = true,
             Arg::Long("kconfig") => check.kconfig = true,
             Arg::Long("help") => return Ok(Command::Help("check")),
-            other => return Err(unexpected(other, "check")),
+            other => return Err(unexpected(other)),
         }
     }
     if check.json && check.kconfig {
-        return Err(Error::new("nsctl check: --json and --kconfig contradict each other"));
+        return Err(Error::new("--json and --kconfig contradict each other"));
     }
     Ok(Command::Check(check))
 }
@@ -295,9 +312,8 @@ fn choice(parser: &mut Parser, option: &str, choices: [&str; 2]) -> Result<usize
     })
 }
 
-fn unexpected(arg: Arg<'_>, verb: &str) -> Error {
-    let error = wrong(arg.unexpected());
-    Error::new(format_args!("nsctl {verb}: {}", error.doing())).hint(format_args!("see nsctl {verb} --help"))
+fn unexpected(arg: Arg<'_>) -> Error {
+    wrong(arg.unexpected())
 }
 
 /// lexopt's sentences, but for its Debug formats of what was typed: a release has none, see tools/cargo-musl.

@@ -103,6 +103,9 @@ impl Error {
     }
 }
 
+/// The beginning of a message that names a verb, and needs no name of the program before it.
+pub(crate) const NAMED: &str = "nsctl ";
+
 /// `--log-format json`.
 static JSON: AtomicBool = AtomicBool::new(false);
 
@@ -117,7 +120,8 @@ pub(crate) fn report(error: &Error) {
     if JSON.load(Ordering::Relaxed) {
         eprintln!("{}", error.json());
     } else {
-        eprintln!("nsctl: {error}");
+        let who = if error.doing().starts_with(NAMED) { "" } else { "nsctl: " };
+        eprintln!("{who}{error}");
     }
 }
 

@@ -239,7 +239,7 @@ impl State {
             }
             Ok(())
         })?;
-        found.sort_by(|a, b| (a.record.created, &a.record.id).cmp(&(b.record.created, &b.record.id)));
+        found.sort_by(|a, b| a.record.age().cmp(&b.record.age()));
         Ok(found)
     }
 

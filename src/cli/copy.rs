@@ -26,7 +26,7 @@ pub(super) fn copy(parser: &mut Parser) -> Result<Command> {
             Arg::Long("quiet") | Arg::Short('q') => {}
             Arg::Long("help") => return Ok(Command::Help("cp")),
             Arg::Value(word) => words.push(word),
-            other => return Err(unexpected(other, "cp")),
+            other => return Err(unexpected(other)),
         }
     }
     match <[OsString; 2]>::try_from(words) {

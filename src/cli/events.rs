@@ -23,7 +23,7 @@ pub(super) fn events(parser: &mut Parser) -> Result<Command> {
             Arg::Long("format") => events.json = choice(parser, "--format", ["text", "json"])? == 1,
             Arg::Long("json") => events.json = true,
             Arg::Long("help") => return Ok(Command::Help("events")),
-            other => return Err(unexpected(other, "events")),
+            other => return Err(unexpected(other)),
         }
     }
     Ok(Command::Events(events))

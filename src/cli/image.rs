@@ -26,35 +26,34 @@ struct Typed {
 }
 
 const VERBS: [&str; 4] = ["import", "ls", "rm", "inspect"];
+const KNOWN: &str = "it has import, ls, rm, inspect; see nsctl image --help";
 
 pub(super) fn image(parser: &mut Parser) -> Result<Command> {
-    let verb = match parser.next().map_err(wrong)? {
-        Some(Arg::Long("help")) => return Ok(Command::Help("image")),
-        Some(Arg::Value(verb)) => verb,
-        Some(other) => return Err(unexpected(other, "image")),
-        None => {
-            return Err(Error::new("nsctl image: nothing was asked for")
-                .hint("it has import, ls, rm, inspect; see nsctl image --help"));
-        }
-    };
-    let Some(verb) = VERBS.into_iter().find(|known| verb == **known) else {
-        return Err(Error::new(format_args!("nsctl image has no command {}", verb.display()))
-            .hint("it has import, ls, rm, inspect; see nsctl image --help"));
-    };
+    // Empty until it comes.
+    let mut verb = "";
     let mut typed = Typed::default();
     while let Some(arg) = parser.next().map_err(wrong)? {
         match (verb, arg) {
             (_, Arg::Long("help")) => return Ok(Command::Help("image")),
             (_, Arg::Long("store")) => once_word(&mut typed.store, "--store", parser)?,
+            ("", Arg::Value(word)) => {
+                verb = VERBS.into_iter().find(|known| word == **known).ok_or_else(|| {
+                    Error::new(format_args!("nsctl image has no command {}", word.display())).hint(KNOWN)
+                })?;
+            }
             ("import", Arg::Long("name")) => once_text(&mut typed.name, "--name", parser)?,
             ("import", Arg::Long("max-unpacked")) => once_text(&mut typed.max_unpacked, "--max-unpacked", parser)?,
             ("ls", Arg::Long("quiet") | Arg::Short('q')) => typed.listing.quiet = true,
             ("ls", Arg::Long("no-trunc")) => typed.listing.no_trunc = true,
             ("ls", Arg::Long("format")) => typed.listing.format(parser)?,
+            ("ls", Arg::Long("json")) => typed.listing.json()?,
             ("rm", Arg::Long("force") | Arg::Short('f')) => typed.force = true,
             ("import" | "rm" | "inspect", Arg::Value(word)) => typed.words.push(word),
-            (_, other) => return Err(unexpected(other, "image")),
+            (_, other) => return Err(unexpected(other)),
         }
+    }
+    if verb.is_empty() {
+        return Err(Error::new("nsctl image: nothing was asked for").hint(KNOWN));
     }
     meaning(verb, typed).map(Command::Image)
 }
@@ -71,6 +70,6 @@ fn meaning(verb: &str, typed: Typed) -> Result<Image> {
         "inspect" => Ok(Image::Inspect { image: one("image")?, store }),
         "rm" if words.is_empty() => Err(Error::new("nsctl image rm: no image was given")),
         "rm" => Ok(Image::Rm { force, images: words, store }),
-        _ => Ok(Image::Ls { listing: listing.checked("image ls")?, store }),
+        _ => Ok(Image::Ls { listing: listing.checked()?, store }),
     }
 }

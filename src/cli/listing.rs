@@ -24,10 +24,10 @@ impl Listing {
     }
 
     /// What no listing can be at once.
-    pub(super) fn checked(self, verb: &str) -> Result<Self> {
+    pub(super) fn checked(self) -> Result<Self> {
         match &self.format {
             Some(format) if self.quiet && format != "table" => {
-                Err(Error::new(format_args!("nsctl {verb}: --quiet and --format {format} contradict each other")))
+                Err(Error::new(format_args!("--quiet and --format {format} contradict each other")))
             }
             _ => Ok(self),
         }

@@ -22,7 +22,7 @@ pub(super) fn rename(parser: &mut Parser) -> Result<Command> {
         match arg {
             Arg::Long("help") => return Ok(Command::Help("rename")),
             Arg::Value(word) => words.push(word.string().map_err(wrong)?),
-            other => return Err(unexpected(other, "rename")),
+            other => return Err(unexpected(other)),
         }
     }
     match <[String; 2]>::try_from(words) {
@@ -38,7 +38,7 @@ pub(super) fn prune(parser: &mut Parser) -> Result<Command> {
             Arg::Long("force") | Arg::Short('f') => prune.force = true,
             Arg::Long("filter") => prune.filter.push(text(parser)?),
             Arg::Long("help") => return Ok(Command::Help("prune")),
-            other => return Err(unexpected(other, "prune")),
+            other => return Err(unexpected(other)),
         }
     }
     Ok(Command::Prune(prune))

@@ -40,7 +40,7 @@ pub(super) fn network(parser: &mut Parser) -> Result<Command> {
     let word = match parser.next().map_err(wrong)? {
         Some(Arg::Long("help")) => return Ok(Command::Help("network")),
         Some(Arg::Value(word)) => word,
-        Some(other) => return Err(unexpected(other, "network")),
+        Some(other) => return Err(unexpected(other)),
         None => return Err(none("nothing was asked for")),
     };
     let Some(verb) = VERBS.into_iter().find(|known| word == **known) else {
@@ -66,7 +66,7 @@ pub(super) fn network(parser: &mut Parser) -> Result<Command> {
             ("create" | "rm" | "inspect", Arg::Value(word)) => {
                 typed.names.push(word.to_string_lossy().into_owned());
             }
-            (_, other) => return Err(unexpected(other, "network")),
+            (_, other) => return Err(unexpected(other)),
         }
     }
     meaning(verb, typed).map(Command::Network)
@@ -86,7 +86,7 @@ fn meaning(verb: &str, typed: Typed) -> Result<Networks> {
         "rm" => Networks::Rm { force, names },
         "inspect" => Networks::Inspect(names),
         "prune" => Networks::Prune { force },
-        _ => Networks::Ls(listing.checked("network ls")?),
+        _ => Networks::Ls(listing.checked()?),
     })
 }
 

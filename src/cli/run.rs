@@ -31,16 +31,16 @@ pub(super) fn run(parser: &mut Parser, log_json: &mut bool, create: bool) -> Res
         return Err(Error::new("--init and --no-init contradict each other"));
     }
     if run.detach_keys.as_ref().is_some_and(|keys| !keys.is_empty()) {
-        return Err(Error::new("nsctl run: --detach-keys: a container in the foreground ends with nsctl")
+        return Err(Error::new("--detach-keys: a container in the foreground ends with nsctl")
             .hint("start it with --detach, then nsctl attach --detach-keys"));
     }
     // An image may name the command.
     if run.argv.is_empty() && run.image.is_none() && run.entrypoint.is_none() {
         let hint = if run.rootfs.is_some() { "for a shell, add /bin/sh" } else { "for a shell: nsctl run /bin/sh" };
-        return Err(Error::new(format_args!("nsctl {verb}: no command was given")).hint(hint));
+        return Err(Error::new("no command was given").hint(hint));
     }
     if create && run.detach {
-        return Err(Error::new("nsctl create: --detach is for run").hint("nsctl start starts it, and does not wait"));
+        return Err(Error::new("--detach is for run").hint("nsctl start starts it, and does not wait"));
     }
     Ok(Command::Run(Box::new(run)))
 }
@@ -69,9 +69,10 @@ fn short(letter: char, run: &mut Run, parser: &mut Parser) -> Result<()> {
             run.detach = true;
             return Ok(());
         }
+        'a' => "attach",
         'p' => "publish",
         'P' => "publish-all",
-        _ => return Err(unexpected(Arg::Short(letter), "run")),
+        _ => return Err(unexpected(Arg::Short(letter))),
     };
     long(name, run, parser)
 }
@@ -157,15 +158,24 @@ fn not_here(name: &str) -> Error {
         "readonly" => "it is --read-only",
         "workingdir" | "cwd" => "it is --workdir",
         "root" => "it is --rootfs DIR",
+        "attach" => "in the foreground all streams are the caller's; after --detach there is nsctl attach",
+        "gpus" => "--device for each of its devices in /dev, and -v for the driver's libraries",
+        "link" => "containers on one --network find each other by their names",
+        "log-driver" | "log-opt" => "it is --log file or none, and --log-size",
+        "label-file" | "annotation" => "it is --label NAME=VALUE",
+        "storage-opt" => "it is --overlay-size",
+        "runtime" | "isolation" => "nsctl is all there is",
         "ulimit" => "set it before nsctl with the shell's ulimit: limits are inherited",
-        "platform" | "pull" => "nsctl downloads nothing; of an image for several machines it takes this one's part",
+        "platform" | "pull" | "quiet" | "disable-content-trust" => {
+            "nsctl downloads nothing; of an image for several machines it takes this one's part"
+        }
         "verity" | "dm-verity" | "root-hash" => {
             "nsctl does not check images with dm-verity: mount the image yourself, then --rootfs"
         }
         "volumes-from" | "volume-driver" => "nsctl has no named volumes: -v /DIR:/DST",
-        _ => return unexpected(Arg::Long(name), "run"),
+        _ => return unexpected(Arg::Long(name)),
     };
-    Error::new(format_args!("nsctl run: --{name} is not supported")).hint(why)
+    Error::new(format_args!("--{name} is not supported")).hint(why)
 }
 
 /// A switch, also as `--name=true` and `--name=false`.
@@ -215,7 +225,15 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_says_so() {
-        for words in [["--verity", "sh"], ["-P", "sh"], ["--privileged", "sh"]] {
+        for words in [
+            ["--verity", "sh"],
+            ["-P", "sh"],
+            ["--privileged", "sh"],
+            ["-astdout", "sh"],
+            ["--gpus=all", "sh"],
+            ["--log-driver=none", "sh"],
+            ["--pull=never", "sh"],
+        ] {
             let error = run_of(&words).err().unwrap().to_string();
             assert!(error.contains("is not supported"), "{error}");
         }

@@ -52,9 +52,11 @@ fn what_is_wrong_is_said() {
     assert!(refusal("inspect -f {{.State.Pid}} web").contains("--format is not supported (it prints JSON"));
     assert_eq!(refusal("run"), "nsctl run: no command was given (for a shell: nsctl run /bin/sh)");
     assert_eq!(refusal("run --memroy 1 true"), "nsctl run: invalid option '--memroy' (see nsctl run --help)");
-    assert_eq!(refusal("run -m 1m -m 2m true"), "--memory was given twice");
+    assert_eq!(refusal("run -m 1m -m 2m true"), "nsctl run: --memory was given twice (see nsctl run --help)");
     assert_eq!(refusal("ps extra"), "nsctl ps: unexpected argument \"extra\" (see nsctl ps --help)");
-    assert_eq!(refusal("ps --json --format table"), "--format was given twice");
+    assert_eq!(refusal("ps --json --format table"), "nsctl ps: --format was given twice (see nsctl ps --help)");
+    assert_eq!(refusal("run -e"), "nsctl run: missing argument for option '-e' (see nsctl run --help)");
+    assert_eq!(refusal("ps -l --last 3"), "nsctl ps: --last was given twice (see nsctl ps --help)");
     assert!(refusal("ps -q --json").contains("contradict"));
     assert!(refusal("check --json --kconfig").contains("contradict"));
     assert!(refusal("help nothing").contains("no help on nothing"));

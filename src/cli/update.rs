@@ -24,14 +24,14 @@ pub(super) fn update(parser: &mut Parser, log_json: &mut bool) -> Result<Command
                 let name = name.to_string();
                 take(&name, &mut update, parser)?;
             }
-            other => return Err(unexpected(other, "update")),
+            other => return Err(unexpected(other)),
         }
     }
     if update.containers.is_empty() {
-        return Err(Error::new("nsctl update: no container was given").hint("nsctl ps lists them"));
+        return Err(Error::new("no container was given").hint("nsctl ps lists them"));
     }
     if update.limits.0.is_empty() {
-        return Err(Error::new("nsctl update: no limit was given").hint("see nsctl update --help"));
+        return Err(Error::new("no limit was given"));
     }
     Ok(Command::Update(Box::new(update)))
 }
@@ -45,7 +45,7 @@ fn take(name: &str, update: &mut Update, parser: &mut Parser) -> Result<()> {
             "what a container got at its start stays so"
         }
         "restart" => "start it anew with another --restart",
-        _ => return Err(unexpected(Arg::Long(name), "update")),
+        _ => return Err(unexpected(Arg::Long(name))),
     };
-    Err(Error::new(format_args!("nsctl update: --{name} is not supported")).hint(why))
+    Err(Error::new(format_args!("--{name} is not supported")).hint(why))
 }

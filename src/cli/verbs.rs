@@ -62,6 +62,8 @@ pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool)
                 once_text(&mut verb.signal, "--signal", parser)?;
             }
             ("rm", Arg::Short('f') | Arg::Long("force")) => verb.force = true,
+            // There are no anonymous volumes.
+            ("rm", Arg::Short('v') | Arg::Long("volumes")) => {}
             ("start", Arg::Short('a') | Arg::Long("attach")) => verb.attach = true,
             ("start", Arg::Short('i') | Arg::Long("interactive")) => verb.interactive = true,
             ("attach", Arg::Long("no-stdin")) => verb.no_stdin = true,
@@ -82,19 +84,19 @@ pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool)
                 verb.all = true;
             }
             ("inspect", Arg::Short('f') | Arg::Long("format")) => {
-                return Err(Error::new("nsctl inspect: --format is not supported")
+                return Err(Error::new("--format is not supported")
                     .hint("it prints JSON: nsctl inspect NAME | jq '.[0].state.pid'"));
             }
             (_, Arg::Value(word)) => {
                 let word = word.into_string().map_err(|word| no_container(&word.to_string_lossy()))?;
                 verb.containers.push(word);
             }
-            (_, other) => return Err(unexpected(other, name)),
+            (_, other) => return Err(unexpected(other)),
         }
     }
     if verb.containers.is_empty() != verb.all {
         let what = if verb.all { "--all and names contradict each other" } else { "no container was given" };
-        return Err(Error::new(format_args!("nsctl {name}: {what}")).hint("nsctl ps -a lists them"));
+        return Err(Error::new(what).hint("nsctl ps -a lists them"));
     }
     if matches!(name, "logs" | "attach") && verb.containers.len() > 1 {
         return Err(Error::new(format_args!("nsctl {name} takes one container")));
@@ -103,7 +105,7 @@ pub(super) fn verb(name: &'static str, parser: &mut Parser, log_json: &mut bool)
         return Err(Error::new("nsctl port takes one container, and one of its ports"));
     }
     if name == "start" && !verb.attach && (verb.interactive || verb.no_proxy || verb.detach_keys.is_some()) {
-        return Err(Error::new("nsctl start: --interactive, --sig-proxy and --detach-keys go with --attach"));
+        return Err(Error::new("--interactive, --sig-proxy and --detach-keys go with --attach"));
     }
     if verb.attach && verb.containers.len() > 1 {
         return Err(Error::new("nsctl start --attach takes one container"));
@@ -131,8 +133,9 @@ pub(super) fn exec(parser: &mut Parser, log_json: &mut bool) -> Result<Command> 
             Arg::Long("explain") => exec.explain = true,
             Arg::Long("verbose") => exec.verbose = true,
             Arg::Long("privileged") => {
-                return Err(Error::new("nsctl exec: --privileged is not supported")
-                    .hint("the command gets what the container's own has"));
+                return Err(
+                    Error::new("--privileged is not supported").hint("the command gets what the container's own has")
+                );
             }
             Arg::Value(word) if exec.container.is_empty() => {
                 exec.container = word.into_string().map_err(|word| no_container(&word.to_string_lossy()))?;
@@ -142,20 +145,20 @@ pub(super) fn exec(parser: &mut Parser, log_json: &mut bool) -> Result<Command> 
                     exec.argv.extend(parser.raw_args().map_err(wrong)?);
                 }
             }
-            other => return Err(unexpected(other, "exec")),
+            other => return Err(unexpected(other)),
         }
     }
     if exec.container.is_empty() || exec.argv.is_empty() {
         let what = if exec.container.is_empty() { "container" } else { "command" };
-        return Err(Error::new(format_args!("nsctl exec: no {what} was given")).hint("nsctl exec CONTAINER COMMAND"));
+        return Err(Error::new(format_args!("no {what} was given")).hint("nsctl exec CONTAINER COMMAND"));
     }
     if exec.detach && exec.tty {
-        return Err(Error::new("nsctl exec: --detach and --tty contradict each other").hint(
+        return Err(Error::new("--detach and --tty contradict each other").hint(
             "nobody would be at the other end of the terminal; run --detach --tty makes a container with one",
         ));
     }
     if exec.detach && exec.interactive {
-        return Err(Error::new("nsctl exec: --detach and --interactive contradict each other"));
+        return Err(Error::new("--detach and --interactive contradict each other"));
     }
     Ok(Command::Exec(Box::new(exec)))
 }

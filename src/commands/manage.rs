@@ -2,8 +2,8 @@
 
 use rustix::io::Errno;
 
-use super::container::{self, Container, REFUSED, done};
-use super::{lifecycle, print};
+use super::container::{self, REFUSED, done};
+use super::{filter, lifecycle, print};
 use crate::cli;
 use crate::error::{self, Error, Result};
 use crate::network::Networks;
@@ -33,14 +33,14 @@ pub(crate) fn rename(typed: &cli::Rename) -> Result<u8> {
 
 #[inline(never)]
 pub(crate) fn prune(typed: &cli::Prune) -> Result<u8> {
-    let labels = typed.filter.iter().map(|typed| label(typed)).collect::<Result<Vec<_>>>()?;
-    if !typed.force && !agreed("prune", "All containers that have ended will be removed, with what they wrote.")? {
+    let filters = filter::read(&typed.filter, &["label", "until"])?;
+    if !typed.force && !agreed("All containers that have ended will be removed, with what they wrote.")? {
         return Ok(0);
     }
     let mut code = 0;
     container::allow_many();
     for container in container::all()? {
-        if container.phase() != Phase::Exited || !labels.iter().all(|label| has(&container, label)) {
+        if container.phase() != Phase::Exited || !filter::fit(&filters, &container) {
             continue;
         }
         let removed = lifecycle::remove(&container, false);
@@ -52,28 +52,10 @@ pub(crate) fn prune(typed: &cli::Prune) -> Result<u8> {
     Ok(code)
 }
 
-fn label(typed: &str) -> Result<(&str, Option<&str>)> {
-    match typed.strip_prefix("label=") {
-        Some(label) if !label.is_empty() => {
-            Ok(label.split_once('=').map_or((label, None), |(name, value)| (name, Some(value))))
-        }
-        _ => {
-            Err(Error::new(format_args!("--filter {typed} is unknown")).hint("it is label=NAME or label=NAME=VALUE"))
-        }
-    }
-}
-
-fn has(container: &Container, (name, value): &(&str, Option<&str>)) -> bool {
-    let labels = container.record().labels.as_ref();
-    labels.and_then(|labels| labels.get(*name)).is_some_and(|found| value.is_none_or(|value| found == value))
-}
-
 /// Says what would be done, and asks whether it shall.
-pub(super) fn agreed(verb: &str, what: &str) -> Result<bool> {
+pub(super) fn agreed(what: &str) -> Result<bool> {
     if !rustix::termios::isatty(rustix::stdio::stdin()) {
-        return Err(
-            Error::new(format!("nsctl {verb}: there is no terminal to ask")).hint("--force removes without asking")
-        );
+        return Err(Error::new("there is no terminal to ask").hint("--force removes without asking"));
     }
     print(&format!("{what} Go on? [y/N] "))?;
     // A terminal hands out a line at a time.

@@ -6,6 +6,7 @@ mod container;
 pub(crate) mod copy;
 pub(crate) mod events;
 pub(crate) mod exec;
+mod filter;
 mod holder;
 pub(crate) mod image;
 mod inspect;

@@ -191,7 +191,7 @@ fn inspect(names: &[String]) -> Result<u8> {
 
 /// Removes what nobody uses. The default network's definition stays: nobody made it.
 fn prune(force: bool) -> Result<u8> {
-    if !force && !agreed("network prune", "All networks that no running container is on will be removed.")? {
+    if !force && !agreed("All networks that no running container is on will be removed.")? {
         return Ok(0);
     }
     for place in state::places() {

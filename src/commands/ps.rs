@@ -6,9 +6,9 @@ use miniserde::{Serialize, json};
 
 use crate::cli;
 use crate::commands::container::{self, Container};
-use crate::commands::print;
 use crate::commands::table::{self, Column, Kind, column};
-use crate::error::Result;
+use crate::commands::{filter, print};
+use crate::error::{Error, Result};
 use crate::linux::clock;
 use crate::state::Phase;
 
@@ -51,10 +51,22 @@ const COLUMNS: &[Column] = &[
 #[inline(never)]
 pub(crate) fn ps(typed: &cli::Ps) -> Result<u8> {
     let form = table::form("ps", &typed.listing, COLUMNS)?;
+    let filters = filter::read(&typed.filter, &["status", "exited", "name", "id", "label"])?;
+    let last = match typed.last.as_deref().map(|last| (last, last.parse())) {
+        None => usize::MAX,
+        Some((_, Ok(last))) => last,
+        Some((last, _)) => return Err(Error::new(format_args!("nsctl ps: --last {last} is not a number"))),
+    };
+    let all =
+        typed.all || typed.last.is_some() || filters.iter().any(|filter| ["status", "exited"].contains(&filter.key));
     let now = clock::epoch_seconds();
     container::allow_many();
-    let wanted = |container: &Container| typed.all || container.entry.alive && container.phase() != Phase::Created;
-    let rows: Vec<Row> = container::all()?.into_iter().filter(wanted).map(|container| row(container, now)).collect();
+    let mut found = container::all()?;
+    found.retain(|container| {
+        (all || container.entry.alive && container.phase() != Phase::Created) && filter::fit(&filters, container)
+    });
+    let before = found.len().saturating_sub(last);
+    let rows: Vec<Row> = found.into_iter().skip(before).map(|container| row(container, now)).collect();
     print(&match form.is_json() {
         true => json::to_string(&rows) + "\n",
         false => form.text(COLUMNS, rows.into_iter().map(cells).collect()),
@@ -87,9 +99,14 @@ fn row(container: Container, now: u64) -> Row {
 fn condition(container: &Container) -> (i32, &'static str, Option<u8>) {
     let phase = container.phase();
     let code = container.entry.status.filter(|_| matches!(phase, Phase::Exited | Phase::Restarting));
-    let paused = phase == Phase::Running && container.record().is_frozen() == Some(true);
     let pid = if container.entry.alive { container.record().pid } else { 0 };
-    (pid, if paused { "paused" } else { phase.name() }, code.map(|status| status.code))
+    (pid, state(container), code.map(|status| status.code))
+}
+
+pub(super) fn state(container: &Container) -> &'static str {
+    let phase = container.phase();
+    let paused = phase == Phase::Running && container.record().is_frozen() == Some(true);
+    if paused { "paused" } else { phase.name() }
 }
 
 fn cells(row: Row) -> Vec<String> {

@@ -97,6 +97,11 @@ impl Record {
         self.network.as_ref()?.network.strip_prefix(PHYSICAL)?.strip_prefix(':')
     }
 
+    /// To sort by: of those of the same second, ticks of the clock say more.
+    pub(super) fn age(&self) -> (u64, u64, &str) {
+        (self.created, self.ticks, &self.id)
+    }
+
     /// The groups that are there.
     pub(crate) fn groups(&self) -> cgroup::Groups {
         let open = |group: &Cgroup| {

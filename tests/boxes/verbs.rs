@@ -244,9 +244,11 @@ fn prune() -> Result<(), Failed> {
     must(none.code == 0 && none.out.is_empty() && names() == "ended labelled running", "none fits", &none)?;
     let one = nsctl(&["prune", "-f", "--filter", "label=kind"]);
     must(one.code == 0 && one.out.len() == 13 && names() == "ended running", "one fits", &one)?;
-    let all = nsctl(&["prune", "-f"]);
+    let old = nsctl(&["prune", "-f", "--filter", "until=1h"]);
+    must(old.code == 0 && names() == "ended running", "none is that old", &old)?;
+    let all = nsctl(&["prune", "-f", "--filter", "until=2100-01-01"]);
     must(all.code == 0 && names() == "running", "what runs stays", &all)?;
-    let wrong = nsctl(&["prune", "-f", "--filter", "until=1h"]);
+    let wrong = nsctl(&["prune", "-f", "--filter", "status=exited"]);
     must(wrong.code == 125, "another filter", &wrong)
 }
 

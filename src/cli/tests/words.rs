@@ -12,6 +12,9 @@ type Words = BTreeSet<String>;
 /// In the text of nsctl itself, for all verbs that take them.
 const COMMON: [&str; 2] = ["--help", "--log-format"];
 
+const IMAGES: [&str; 4] = ["image import", "image ls", "image rm", "image inspect"];
+const NETWORKS: [&str; 5] = ["network create", "network ls", "network rm", "network inspect", "network prune"];
+
 const MAN: &str = include_str!("../../../docs/nsctl.1");
 
 fn quoted(dir: &Path, found: &mut Words) {
@@ -50,7 +53,8 @@ fn takes(verb: &str, option: &str) -> bool {
 fn taken(verb: &str) -> Words {
     let forms = match verb {
         "nsctl" => vec![""],
-        "image" => vec!["image import", "image ls", "image rm", "image inspect"],
+        "image" => IMAGES.to_vec(),
+        "network" => NETWORKS.to_vec(),
         _ => vec![verb],
     };
     candidates().into_iter().filter(|option| forms.iter().any(|form| takes(form, option))).collect()
@@ -137,8 +141,8 @@ fn the_man_page_has_a_synopsis_of_every_verb() {
             assert!(takes(verb, &option), "the synopsis of nsctl {verb} has {option}, which there is not");
         }
     }
-    let images = ["image import", "image ls", "image rm", "image inspect"];
-    for verb in VERBS.iter().copied().filter(|verb| *verb != "image").chain(images) {
+    let plain = VERBS.iter().copied().filter(|verb| !["image", "network"].contains(verb));
+    for verb in plain.chain(IMAGES).chain(NETWORKS) {
         let form: String = forms.iter().filter(|(of, _)| of == verb).map(|(_, form)| form.as_str()).collect();
         assert!(!form.is_empty(), "nsctl {verb} has no synopsis");
         let (told, whole) = (named(&form), form.contains("OPTIONS") || form.contains("LIMIT"));
