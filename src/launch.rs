@@ -19,7 +19,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::LinkNameSpaceType;
 
 use crate::child::{self, Inherited};
@@ -175,8 +174,7 @@ impl Container {
             Op::DefaultSigchld => inherited.sigchld_ignored = sys::ignore_sigchld(false),
             Op::BlockSignals => inherited.mask = sys::block_exactly(sys::ALL_SIGNALS)?,
             Op::Pair => {
-                let flags = SocketFlags::CLOEXEC;
-                let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+                let pair = sync::pair()?;
                 (inherited.ours, inherited.theirs) = (Some(pair.0), Some(pair.1));
             }
             // It had to be opened to be chosen.

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::container::{Container, REFUSED};
 use super::run;
@@ -38,7 +37,7 @@ pub(super) fn first_start(container: &Container) -> Result<()> {
     let at_work = |_| container.refused("is being started or removed by somebody else");
     let Some(control) = container.connect().map_err(at_work)? else { return Ok(()) };
     let ask = || {
-        let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let pair = sync::pair()?;
         socket::send(&control, &[monitor::START], Some(pair.1.as_fd()))?;
         Ok(pair.0)
     };
@@ -54,7 +53,7 @@ fn failure(container: &Container, answers: BorrowedFd<'_>) -> Result<()> {
     let (plan, _) = plan(container, false)?;
     match launch::meaning(&plan, answers, first, true, &mut None) {
         Some(error) => {
-            // Whoever hears of it finds it ended; but for one that is tried again and again.
+            // Whoever hears of it finds it ended.
             container.process().iter().for_each(|process| _ = process.wait(Some(1000)));
             Err(error.within(format_args!("start container {}", container.shown())))
         }
