@@ -183,7 +183,8 @@ impl Container {
             Op::Claim if self.claim.is_some() => {}
             Op::Claim => {
                 let state = left.state.as_ref().ok_or(Errno::NOENT)?;
-                self.claim = Some(state.claim(&plan.id, plan.name.as_deref())?);
+                let claim = self.claim.insert(state.claim(&plan.id, plan.name.as_deref())?);
+                plan.parent().map_or(Ok(()), |parent| claim.note_parent(parent))?;
             }
             Op::MountHierarchy { group } => cgroup::mount_v2(&plan.groups[*group].mount)?,
             Op::OpenHierarchy { group } => left.roots.push(cgroup::open_root(&plan.groups[*group].mount)?),

@@ -6,7 +6,7 @@ use std::ffi::{CString, OsString};
 use linux_raw_sys::general as k;
 
 use crate::error::Result;
-use crate::linux::cgroup::{Hierarchy, Version};
+use crate::linux::cgroup::{Hierarchy, PARENT, Version};
 use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
 use crate::spec::{Keep, Namespace, Principal, Spec, User};
@@ -160,6 +160,11 @@ impl Plan {
             health: StringArray::new(spec.health),
             memory: spec.limits.memory,
         })
+    }
+
+    /// What `--cgroup-parent` says, if there are groups.
+    pub(crate) fn parent(&self) -> Option<&CString> {
+        self.groups.first()?.above.last().filter(|above| above.as_c_str() != PARENT)
     }
 
     /// The steps of one process, with their numbers.

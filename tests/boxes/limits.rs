@@ -152,11 +152,11 @@ fn memory_hog() -> Result<(), Failed> {
 }
 
 /// A group of the test's own, above a container's; removed with what is in it.
-struct Above(Vec<PathBuf>);
+pub(crate) struct Above(Vec<PathBuf>);
 
 impl Above {
     /// In each hierarchy of these controllers. Its name is for `--cgroup-parent`.
-    fn new(controllers: &[&str]) -> (Self, String) {
+    pub(crate) fn new(controllers: &[&str]) -> (Self, String) {
         let name = format!("nsctl-test-{}", std::process::id());
         if unified() {
             let all: Vec<String> = controllers.iter().map(|name| format!("+{name}")).collect();
@@ -166,6 +166,13 @@ impl Above {
         made.dedup();
         made.iter().for_each(|path| fs::create_dir(path).unwrap());
         (Self(made), name)
+    }
+
+    /// No group is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        let groups =
+            |path: &PathBuf| fs::read_dir(path).unwrap().flatten().filter(|entry| entry.path().is_dir()).count();
+        self.0.iter().all(|path| groups(path) == 0)
     }
 
     fn set(&self, file: &str, value: &str) {
