@@ -142,10 +142,13 @@ impl Container {
         self.entry.dir.as_fd()
     }
 
-    /// What its nsctl inside has found out last. None: nobody looks.
-    pub(crate) fn health(&self) -> Option<String> {
+    /// What its nsctl inside has found out last: how it is, failures one after the other, the last exit code, and when that was.
+    /// None: nobody looks.
+    pub(crate) fn health(&self) -> Option<(String, [u64; 3])> {
         let text = file::read_text(self.dir(), state::HEALTH).ok()?;
-        Some(text.trim_end().to_string()).filter(|word| !word.is_empty())
+        let mut words = text.split_ascii_whitespace();
+        let word = words.next()?.to_string();
+        Some((word, std::array::from_fn(|_| words.next().and_then(|word| word.parse().ok()).unwrap_or(0))))
     }
 
     /// For `nsctl events`.
