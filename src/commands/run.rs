@@ -243,8 +243,13 @@ fn out_of_memory(memory: &cgroup::Memory, limit: u64, ended: Ended) {
         _ => format!("{} process(es) of the container killed by the kernel", memory.killed),
     };
     let limit = amount(limit);
+    let swap = match memory.swap {
+        Some(0) => " and swap 0".into(),
+        Some(bytes) => format!(" and swap {}", amount(bytes)),
+        None => String::new(),
+    };
     let why = if memory.own_limit {
-        format!("memory limit {limit} reached")
+        format!("memory limit {limit}{swap} reached")
     } else {
         format!("a cgroup above, or the machine, had no memory left; the limit {limit} was not reached")
     };
