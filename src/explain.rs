@@ -96,6 +96,7 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         Op::KeepFiles { .. }
         | Op::NewSession
         | Op::AwaitRecord
+        | Op::Hold
         | Op::Monitor { .. }
         | Op::Streams
         | Op::CidFile(_)

@@ -171,6 +171,17 @@ impl Plan {
     pub(crate) fn steps_of(&self, who: Who) -> impl Iterator<Item = (usize, &Op)> {
         self.steps.iter().enumerate().filter(move |(_, step)| step.who == who).map(|(index, step)| (index, &step.op))
     }
+
+    /// PID 1 waits where it would start the command, until nsctl outside is done with the files.
+    pub(crate) fn want_only_files(&mut self) {
+        for step in &mut self.steps {
+            match step.op {
+                Op::Spawn { .. } => step.op = Op::Hold,
+                Op::Wait => step.op = Op::AwaitStart,
+                _ => {}
+            }
+        }
+    }
 }
 
 fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(CString, u32)]) -> Result<Vec<Step>> {

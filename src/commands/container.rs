@@ -189,7 +189,12 @@ impl Container {
     /// being made: until then its root is the host's, and what goes there by way of /proc would be done to that.
     pub(crate) fn must_be_made(&self) -> Result<()> {
         self.must_run()?;
-        for _ in 0..if self.record().kept { 0 } else { MAKING_MILLISECONDS } {
+        self.must_have_its_files()
+    }
+
+    /// The same of one that lives, but need not run.
+    pub(crate) fn must_have_its_files(&self) -> Result<()> {
+        for _ in 0..MAKING_MILLISECONDS {
             if self.is_made() {
                 return Ok(());
             }
@@ -200,7 +205,7 @@ impl Container {
 
     fn is_made(&self) -> bool {
         let record = self.record();
-        if record.kept {
+        if record.kept && self.phase() != Phase::Created {
             return true;
         }
         if record.init {

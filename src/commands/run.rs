@@ -66,11 +66,12 @@ fn detached(plan: &Plan, verbose: bool, state: Option<State>, lease: Option<Owne
     Ok(0)
 }
 
-/// The plan of a container that is there, as it was made the first time.
+/// The plan of a container that is there, as it was made the first time; or only of its files.
 pub(crate) fn plan_again(
     typed: Box<cli::Run>,
     container: &super::container::Container,
     words: Words,
+    only_files: bool,
 ) -> Result<(Plan, Option<OwnedFd>)> {
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, false)).transpose()?;
@@ -78,6 +79,9 @@ pub(crate) fn plan_again(
     let mut spec = Spec::new(*typed, root, &defaults)?;
     // It may have been renamed.
     spec.name = Some(container.record().name.clone()).filter(|name| !name.is_empty());
+    if only_files {
+        spec.want_only_files();
+    }
     let (lower, lease) = found.map_or((None, None), |found| (Some(found.lower), found.lease));
     let host = Host {
         lower,
@@ -85,7 +89,11 @@ pub(crate) fn plan_again(
         id: container.record().id.clone(),
         ..host(&spec, Some(container.place.clone()), words.environ.clone())?
     };
-    Ok((Plan::new(spec, Host { words: Some(words), ..host })?, lease))
+    let mut plan = Plan::new(spec, Host { words: Some(words), ..host })?;
+    if only_files {
+        plan.want_only_files();
+    }
+    Ok((plan, lease))
 }
 
 /// All that is decided before the clone. A function of its own: what it needs of the stack is given back, and the child does not

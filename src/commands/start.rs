@@ -1,6 +1,6 @@
 //! Starting a container that is there: one that waits for it, or one that has ended.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -9,10 +9,11 @@ use super::run;
 use crate::cli::{self, Command};
 use crate::error::{Error, Result};
 use crate::launch;
-use crate::linux::socket;
+use crate::linux::process::Process;
+use crate::linux::{file, socket, sys};
 use crate::monitor;
-use crate::plan::Plan;
-use crate::state::{Phase, Words};
+use crate::plan::{Op, Plan};
+use crate::state::{Claim, Phase, Words};
 use crate::sync;
 
 pub(crate) fn start(container: &Container) -> Result<()> {
@@ -50,7 +51,7 @@ pub(super) fn first_start(container: &Container) -> Result<()> {
 fn failure(container: &Container, answers: BorrowedFd<'_>) -> Result<()> {
     let Some(first) = sync::receive(answers, true) else { return Ok(()) };
     // The plan says what the numbers in a message mean.
-    let (plan, _) = plan(container, false)?;
+    let (plan, _) = plan(container, false, false)?;
     match launch::meaning(&plan, answers, first, true, &mut None) {
         Some(error) => {
             // Whoever hears of it finds it ended.
@@ -61,16 +62,60 @@ fn failure(container: &Container, answers: BorrowedFd<'_>) -> Result<()> {
     }
 }
 
+/// The files of a container that has ended, as its next start would make them; it is locked, and they are there until this is dropped.
+pub(super) struct Files {
+    made: launch::Container,
+    _lease: Option<OwnedFd>,
+    /// What is changed in the root is gone then.
+    pub(super) in_memory: bool,
+}
+
+impl Files {
+    pub(super) fn make(container: &Container) -> Result<Self> {
+        let claim = claim(container)?;
+        let here = file::handle(c".").map_err(|errno| Error::os("open the working directory", errno))?;
+        let make = || {
+            let (plan, lease) = plan(container, false, true)?;
+            let made = launch::start(&plan, false, None, Some(claim))?;
+            Ok((made, lease, plan.steps.iter().any(|step| matches!(step.op, Op::OverlayRoot { upper: None, .. }))))
+        };
+        let made = make();
+        // Relative paths of the caller's are still to come.
+        let _ = rustix::process::fchdir(here);
+        let (made, lease, in_memory) = made.map_err(|error: Error| {
+            error.within(format_args!("make the files of container {}", container.shown()))
+        })?;
+        // Ctrl-C is to end this: then the files go, too.
+        let _ = sys::block_exactly(made.inherited.mask);
+        Ok(Self { made, _lease: lease, in_memory })
+    }
+
+    /// Whose root they are in.
+    pub(super) fn pid(&self) -> i32 {
+        self.made.process.as_ref().map_or(0, |process| process.pid)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.made.process.iter().for_each(Process::end);
+    }
+}
+
+/// Nobody else can start or remove it meanwhile.
+fn claim(container: &Container) -> Result<Claim> {
+    let claim = container.state.reclaim(&container.record().id);
+    claim
+        .map_err(|errno| Error::os(format_args!("lock container {}", container.shown()), errno).code(REFUSED))?
+        .ok_or_else(|| container.refused("is being started or removed by somebody else, or copied from"))
+}
+
 /// The whole road once more, with the words of the first time.
 fn again(container: &Container, wait: bool) -> Result<()> {
-    let claim = container
-        .state
-        .reclaim(&container.record().id)
-        .map_err(|errno| Error::os(format_args!("lock container {}", container.shown()), errno).code(REFUSED))?
-        .ok_or_else(|| container.refused("is being started or removed by somebody else"))?;
+    let claim = claim(container)?;
     // A start before this one may have been killed when it had made some.
     container.state.remove_groups(container.record());
-    let (plan, lease) = plan(container, wait)?;
+    let (plan, lease) = plan(container, wait, false)?;
     let state = crate::state::State::open(&container.place)
         .map_err(|errno| Error::os("open the state directory", errno).code(REFUSED))?;
     let started = launch::start(&plan, false, Some(state), Some(claim));
@@ -79,7 +124,7 @@ fn again(container: &Container, wait: bool) -> Result<()> {
     Ok(())
 }
 
-fn plan(container: &Container, wait: bool) -> Result<(Plan, Option<std::os::fd::OwnedFd>)> {
+fn plan(container: &Container, wait: bool, only_files: bool) -> Result<(Plan, Option<OwnedFd>)> {
     let within = |errno| Error::os(format_args!("read what container {} was made of", container.shown()), errno);
     let words = Words::read(container.dir()).map_err(within)?;
     rustix::process::chdir(&words.directory)
@@ -88,5 +133,5 @@ fn plan(container: &Container, wait: bool) -> Result<(Plan, Option<std::os::fd::
         return Err(Error::new("the words of a container are no run"));
     };
     (typed.create, typed.detach) = (wait, true);
-    run::plan_again(typed, container, words)
+    run::plan_again(typed, container, words, only_files)
 }

@@ -81,7 +81,7 @@ fn made(session: &mut Session, root: &str, scratch: &Scratch) -> Result<(), Fail
     session.says("run --rootfs ROOT -- cat /greeting".replace("ROOT", root).as_str(), "hello\n")?;
     let (cid, pid) = (scratch.path("cid"), scratch.path("pid"));
     let script =
-        "echo up; echo warning >&2; trap 'echo bye; exit 3' TERM; while :; do sleep 0.02; done".replace('\'', "\"");
+        "trap 'echo bye; exit 3' TERM; echo up; echo warning >&2; while :; do sleep 0.02; done".replace('\'', "\"");
     let line = format!(
         "run -d --name web --rootfs {root} --cidfile {cid} --pidfile {pid} --label tier=front -h web -e MODE=test -w /tmp --pids-limit 30 -- sh -c '{script}'"
     );
@@ -146,10 +146,13 @@ fn stopped(session: &mut Session) -> Result<(), Failed> {
     session.says("ps -a --format name,state", "web\texited (3)\n")?;
     session.has("inspect web", r#""exit_code":3,"signal":null"#)?;
     session.fails("exec web true", 1, "does not run")?;
+    session.has("cp web:/greeting -", "hello\n")?;
+    session.fails("cp / web:/root", 1, "made anew at each start")?;
     session.fails("kill web", 1, "does not run")?;
     session.says("stop web", "web\n")?;
     session.says("start web", "web\n")?;
     session.says("start web", "web\n")?;
+    until("it is up again", || nsctl(&["logs", "web"]).out.ends_with("bye\nup\n"))?;
     session.says("exec web sh -c 'echo $MODE; hostname; test ! -e /tmp/file'", "test\nweb\n")?;
     session.says("kill -s TERM web", "web\n")?;
     session.says("wait web", "3\n")?;
