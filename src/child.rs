@@ -141,6 +141,10 @@ impl Child<'_> {
             Op::Spawn { group } => self.spawn(*group)?,
             Op::NewSession => drop(rustix::process::setsid()?),
             Op::AwaitRecord => self.await_record(),
+            Op::Hold => {
+                self.tell(Message::Ready);
+                self.await_record();
+            }
             Op::Monitor { group } => self.monitor(*group)?,
             Op::Streams => self.streams()?,
             Op::EnterGroup { group } => self.enter(*group)?,
@@ -273,6 +277,7 @@ impl Child<'_> {
             | Op::Spawn { .. }
             | Op::NewSession
             | Op::AwaitRecord
+            | Op::Hold
             | Op::Monitor { .. }
             | Op::Streams
             | Op::EnterGroup { .. }

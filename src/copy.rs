@@ -139,6 +139,15 @@ pub(crate) fn target(side: &Side, typed: &[u8], source: &[u8], directory: bool) 
     }
 }
 
+const CAPABILITY: &[u8] = b"security.capability";
+
+/// Whether an extended attribute goes along: the capabilities of a program, as with docker, and what users say of their files. Not
+/// what overlayfs says of its own with the same prefix, nor what would end a name in a tar archive early.
+fn goes_along(name: &[u8]) -> bool {
+    let users = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
+    (users || name == CAPABILITY) && !name.contains(&b'=')
+}
+
 /// A single name, itself.
 fn stat(parent: impl AsFd, name: &std::ffi::CStr) -> std::result::Result<rustix::fs::Stat, Errno> {
     rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)

@@ -73,19 +73,21 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
             format!("openat(AT_FDCWD, {}, O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_DIRECTORY)", quoted(dir)),
             "where nsctl ps finds the running containers; made (0700) if it is not there",
         ),
-        Op::Claim => match &plan.name {
-            Some(name) => (
-                format!(
-                    "mkdirat(state, \"{0}\", 0700); flock(…, LOCK_EX); symlinkat(\"{0}\", state, \"@{name}\")",
-                    plan.id
-                ),
-                "the lock says that this container is alive; the link is its name, once per machine",
-            ),
-            None => (
-                format!("mkdirat(state, \"{}\", 0700); flock(…, LOCK_EX)", plan.id),
-                "the lock says that this container is alive",
-            ),
-        },
+        Op::Claim => {
+            let mut call = format!("mkdirat(state, \"{}\", 0700); flock(…, LOCK_EX)", plan.id);
+            if let Some(name) = &plan.name {
+                call += &format!("; symlinkat(\"{}\", state, \"@{name}\")", plan.id);
+            }
+            if let Some(parent) = plan.parent() {
+                call += &format!("; symlinkat({}, \"{}\", \"above\")", quoted(parent), plan.id);
+            }
+            let why = match (&plan.name, plan.parent()) {
+                (Some(_), _) => "the lock says that this container is alive; the link is its name, once per machine",
+                (None, Some(_)) => "the lock says that this container is alive; the link, where its groups will be",
+                (None, None) => "the lock says that this container is alive",
+            };
+            (call, why)
+        }
         Op::MountHierarchy { group: index } => (
             format!(
                 "mount(\"cgroup2\", {}, \"cgroup2\", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)",
@@ -111,6 +113,7 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         Op::KeepFiles { .. }
         | Op::NewSession
         | Op::AwaitRecord
+        | Op::Hold
         | Op::Monitor { .. }
         | Op::Streams
         | Op::CidFile(_)

@@ -19,7 +19,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::LinkNameSpaceType;
 
 use crate::child::{self, Inherited};
@@ -209,8 +208,7 @@ impl Container {
             Op::DefaultSigchld => inherited.sigchld_ignored = sys::ignore_sigchld(false),
             Op::BlockSignals => inherited.mask = sys::block_exactly(sys::ALL_SIGNALS)?,
             Op::Pair => {
-                let flags = SocketFlags::CLOEXEC;
-                let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+                let pair = sync::pair()?;
                 (inherited.ours, inherited.theirs) = (Some(pair.0), Some(pair.1));
             }
             // It had to be opened to be chosen.
@@ -219,7 +217,8 @@ impl Container {
             Op::Claim if self.claim.is_some() => {}
             Op::Claim => {
                 let state = left.state.as_ref().ok_or(Errno::NOENT)?;
-                self.claim = Some(state.claim(&plan.id, plan.name.as_deref())?);
+                let claim = self.claim.insert(state.claim(&plan.id, plan.name.as_deref())?);
+                plan.parent().map_or(Ok(()), |parent| claim.note_parent(parent))?;
             }
             Op::MountHierarchy { group } => cgroup::mount_v2(&plan.groups[*group].mount)?,
             Op::OpenHierarchy { group } => left.roots.push(cgroup::open_root(&plan.groups[*group].mount)?),

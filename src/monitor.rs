@@ -18,6 +18,7 @@ use crate::reaper::{self, LeftBehind};
 use crate::spec::{Keep, Restart};
 use crate::state::events::Value;
 use crate::state::{self, Cause, Phase, Status};
+use crate::sync;
 
 mod clients;
 mod health;
@@ -55,8 +56,8 @@ const LONGEST_WAIT: u64 = 60_000;
 const RAN_WELL: u64 = 10_000;
 
 pub(crate) enum What {
-    /// The command; failures are told to the descriptor.
-    Command(Option<OwnedFd>),
+    /// The command; what it says of its way there is told to the descriptor.
+    Command(OwnedFd),
     /// The one that asks how it is.
     Check,
 }
@@ -131,7 +132,7 @@ fn serve(
     };
     if keep.wait_for_start {
         if let Some(starter) = starter {
-            let _ = crate::sync::Message::Ready.send(starter);
+            let _ = sync::Message::Ready.send(starter);
         }
     } else {
         monitor.start(starter);
@@ -155,14 +156,15 @@ fn now() -> u64 {
 }
 
 impl Monitor<'_> {
+    /// Whoever waits for the end-of-file of `tell` finds a status that says that it runs, or how it ended. What cannot be executed
+    /// is not tried again: it is docker's rule, and there is nobody to see that it fails again and again.
     fn start(&mut self, tell: Option<OwnedFd>) {
         self.oom_kills = self.outside.oom_kills();
-        // Whoever waits for the end-of-file of this finds a status that says that it runs.
-        let held = tell.as_ref().map(OwnedFd::try_clone);
-        match (self.spawn)(What::Command(tell)) {
+        match self.execute(tell.as_ref()) {
             Ok(command) => self.command = Some(command),
-            Err(_) => self.finish(Ended::Exited(crate::error::FAILED), Cause::NotStarted),
+            Err(how) => self.finish(how, Cause::NotStarted),
         }
+        sys::forget_unused_stack();
         if self.keep.restart == Restart::No && self.keep.health.is_none() {
             // The plan was for the command, which runs; and nothing else of ours is on the heap.
             sys::forget_heap();
@@ -175,7 +177,18 @@ impl Monitor<'_> {
         self.status.started = clock::epoch_seconds();
         self.write_status();
         self.note("start", &[]);
-        drop(held);
+    }
+
+    /// Waits for its execve(2), which closes the other end of the pair. Err: how it ended before that.
+    #[inline(never)]
+    fn execute(&mut self, tell: Option<&OwnedFd>) -> Result<Process, Ended> {
+        let failed = |_| Ended::Exited(crate::error::FAILED);
+        let (ours, theirs) = sync::pair().map_err(failed)?;
+        let command = (self.spawn)(What::Command(theirs)).map_err(failed)?;
+        match sync::hand_on(&ours, tell) {
+            true => Ok(command),
+            false => Err(command.wait().unwrap_or(Ended::Exited(crate::error::FAILED))),
+        }
     }
 
     fn note(&self, event: &str, attributes: &[(&str, Value<'_>)]) {

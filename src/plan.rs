@@ -6,7 +6,7 @@ use std::ffi::{CString, OsString};
 use linux_raw_sys::general as k;
 
 use crate::error::Result;
-use crate::linux::cgroup::{Hierarchy, Version};
+use crate::linux::cgroup::{Hierarchy, PARENT, Version};
 use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
 use crate::network::{Own, Seat};
@@ -180,9 +180,25 @@ impl Plan {
         })
     }
 
+    /// What `--cgroup-parent` says, if there are groups.
+    pub(crate) fn parent(&self) -> Option<&CString> {
+        self.groups.first()?.above.last().filter(|above| above.as_c_str() != PARENT)
+    }
+
     /// The steps of one process, with their numbers.
     pub(crate) fn steps_of(&self, who: Who) -> impl Iterator<Item = (usize, &Op)> {
         self.steps.iter().enumerate().filter(move |(_, step)| step.who == who).map(|(index, step)| (index, &step.op))
+    }
+
+    /// PID 1 waits where it would start the command, until nsctl outside is done with the files.
+    pub(crate) fn want_only_files(&mut self) {
+        for step in &mut self.steps {
+            match step.op {
+                Op::Spawn { .. } => step.op = Op::Hold,
+                Op::Wait => step.op = Op::AwaitStart,
+                _ => {}
+            }
+        }
     }
 }
 

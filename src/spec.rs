@@ -109,6 +109,18 @@ impl Spec {
         !self.cgroup.none && (self.keep.is_some() || self.cgroup.asks() || self.limits != Limits::default())
     }
 
+    /// A container of which nothing is wanted but its files.
+    pub(crate) fn want_only_files(&mut self) {
+        (self.keep, self.listed, self.terminal) = (None, false, false);
+        (self.pidfile, self.limits.throttle, self.cgroup.none) = (None, Vec::new(), true);
+        // What is set in its network namespace is set in an empty one.
+        if self.namespaces.net != Namespace::Host {
+            (self.network.kind, self.namespaces.net) = (Kind::None, Namespace::Private);
+        }
+        // There is no command to be looked for.
+        self.argv = vec![c"/".into()];
+    }
+
     /// Where the files of the container come from; looked at first, since an image says more.
     pub(crate) fn root(run: &cli::Run) -> Result<Option<Root>> {
         root::root(run)

@@ -55,10 +55,12 @@ pub(crate) const CONTROL: &CStr = c"control";
 /// How healthy it is.
 pub(crate) const HEALTH: &CStr = c"health";
 pub(crate) const STOPPING: &CStr = c"stopping";
+/// A link that leads nowhere: the group above the container's groups, if it is not the usual one. It is there before them.
+const ABOVE: &CStr = c"above";
 /// By which pasta finds the network namespace; it ends when this is gone.
 pub(crate) const NETNS: &CStr = c"netns";
 /// All that may be in a container's directory.
-const FILES: [&CStr; 13] = [
+const FILES: [&CStr; 14] = [
     RECORD,
     NEW,
     status::STATUS,
@@ -72,6 +74,7 @@ const FILES: [&CStr; 13] = [
     undo::UNDO,
     network::HOSTS,
     NETNS,
+    ABOVE,
 ];
 /// A directory without a record may be one that is being made.
 const GRACE_SECONDS: i64 = 2;
@@ -318,7 +321,8 @@ impl State {
             None => {
                 // Killed between its first group and its record: it may have made groups anywhere.
                 let hierarchies = cgroup::hierarchies().unwrap_or_default();
-                let dir = CString::new([cgroup::PARENT.to_bytes(), b"/", id.to_bytes()].concat()).unwrap_or_default();
+                let above = rustix::fs::readlinkat(dir, ABOVE, Vec::new()).unwrap_or(cgroup::PARENT.into());
+                let dir = CString::new([above.to_bytes(), b"/", id.to_bytes()].concat()).unwrap_or_default();
                 remove_groups(hierarchies.into_iter().filter(|h| h.mounted).map(|h| (h.mount, dir.clone())));
                 remove(self.fd(), id, None);
                 false
@@ -375,6 +379,11 @@ impl Claim {
 
     pub(crate) fn write(&self, record: &Record) -> Result<(), Errno> {
         record::write(self.dir.as_fd(), record)
+    }
+
+    /// Where groups will be: they are found even if this start is killed before it has written its record.
+    pub(crate) fn note_parent(&self, parent: &CStr) -> Result<(), Errno> {
+        rustix::fs::symlinkat(parent, &self.dir, ABOVE)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::linux::elf::Trouble;
 use crate::linux::socket;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Message {
@@ -56,6 +56,25 @@ impl Message {
     pub(crate) fn send(self, to: impl AsFd) -> Result<(), Errno> {
         rustix::net::send(to, &self.to_bytes(), SendFlags::NOSIGNAL).map(|_| ())
     }
+}
+
+/// The two ends on which they go.
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// Hands messages on as they are, until a failure (false), or until the other end is closed (true). Does not allocate.
+pub(crate) fn hand_on(from: &OwnedFd, to: Option<&OwnedFd>) -> bool {
+    let mut bytes = [0; LONGEST];
+    while let Ok((length @ 1.., _)) = rustix::net::recv(from, &mut bytes[..], RecvFlags::empty()) {
+        // Whoever does not want to hear it has gone.
+        let _ = to.map(|to| rustix::net::send(to, &bytes[..length], SendFlags::NOSIGNAL));
+        let message = bytes[..length].try_into().ok().and_then(Message::from_bytes);
+        if matches!(message, Some(Message::Failure { .. })) {
+            return false;
+        }
+    }
+    true
 }
 
 /// What is wrong with a file that could not be executed.

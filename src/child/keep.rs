@@ -9,9 +9,9 @@ use rustix::net::RecvFlags;
 use super::Child;
 use crate::error::FAILED;
 use crate::linux::process::{self, Spawned};
-use crate::linux::sys;
+use crate::linux::{cgroup, sys};
 use crate::monitor::{self, What};
-use crate::plan::Who;
+use crate::plan::{Op, Who};
 use crate::reaper;
 use crate::sync::Message;
 
@@ -47,7 +47,10 @@ impl Child<'_> {
         self.streams()?;
         monitor::run(&mut files, left_behind, keep, starter, &mut |what| {
             let check = matches!(what, What::Check);
-            self.inherited.theirs = if let What::Command(tell) = what { tell } else { None };
+            self.inherited.theirs = if let What::Command(tell) = what { Some(tell) } else { None };
+            if self.again && !check {
+                self.renew_groups()?;
+            }
             let cgroup = group.map(|group| self.inherited.groups[group].as_fd());
             let spawned = process::spawn(0, cgroup);
             match spawned? {
@@ -65,6 +68,16 @@ impl Child<'_> {
                     Ok(payload)
                 }
             }
+        })
+    }
+
+    /// Of a group that was handed over the command may have made what lets no process into it any more.
+    fn renew_groups(&self) -> Result<(), Errno> {
+        self.plan.steps.iter().try_for_each(|step| match step.op {
+            Op::MakeLeaf { group } => {
+                cgroup::renew(self.left_behind.roots[group].as_fd(), &self.plan.groups[group].dir)
+            }
+            _ => Ok(()),
         })
     }
 

@@ -142,10 +142,13 @@ impl Container {
         self.entry.dir.as_fd()
     }
 
-    /// What its nsctl inside has found out last. None: nobody looks.
-    pub(crate) fn health(&self) -> Option<String> {
+    /// What its nsctl inside has found out last: how it is, failures one after the other, the last exit code, and when that was.
+    /// None: nobody looks.
+    pub(crate) fn health(&self) -> Option<(String, [u64; 3])> {
         let text = file::read_text(self.dir(), state::HEALTH).ok()?;
-        Some(text.trim_end().to_string()).filter(|word| !word.is_empty())
+        let mut words = text.split_ascii_whitespace();
+        let word = words.next()?.to_string();
+        Some((word, std::array::from_fn(|_| words.next().and_then(|word| word.parse().ok()).unwrap_or(0))))
     }
 
     /// For `nsctl events`.
@@ -186,7 +189,12 @@ impl Container {
     /// being made: until then its root is the host's, and what goes there by way of /proc would be done to that.
     pub(crate) fn must_be_made(&self) -> Result<()> {
         self.must_run()?;
-        for _ in 0..if self.record().kept { 0 } else { MAKING_MILLISECONDS } {
+        self.must_have_its_files()
+    }
+
+    /// The same of one that lives, but need not run.
+    pub(crate) fn must_have_its_files(&self) -> Result<()> {
+        for _ in 0..MAKING_MILLISECONDS {
             if self.is_made() {
                 return Ok(());
             }
@@ -197,7 +205,7 @@ impl Container {
 
     fn is_made(&self) -> bool {
         let record = self.record();
-        if record.kept {
+        if record.kept && self.phase() != Phase::Created {
             return true;
         }
         if record.init {

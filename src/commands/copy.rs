@@ -1,18 +1,30 @@
-//! `nsctl cp`: files into and out of a running container.
+//! `nsctl cp`: files into and out of a container.
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use linux_raw_sys::general as k;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::cli;
 use crate::commands::container::{self, REFUSED};
+use crate::commands::start::Files;
 use crate::copy::{self, Plant, Side, Sink, Stream, Target};
 use crate::error::{Error, Result};
 use crate::image::{Decoded, Entries, Input};
+use crate::linux::mounts::{self, Mount};
+
+/// The side that is in a container.
+struct There<'a> {
+    name: &'a OsStr,
+    side: Side,
+    /// Of one that has ended.
+    files: Option<Files>,
+}
 
 #[inline(never)]
 pub(crate) fn copy(typed: &cli::Copy) -> Result<u8> {
@@ -24,12 +36,17 @@ fn copied(typed: &cli::Copy) -> Result<u8> {
     let (to, dest) = split(&typed.dest);
     match (from, to) {
         (Some(from), None) => {
-            let side = container(from)?;
-            out_of(&side, from, source, dest, typed)?;
+            let there = There::new(from)?;
+            if there.files.as_ref().is_some_and(|files| files.in_memory) {
+                eprintln!(
+                    "nsctl: warning: {} has ended, and with it what it changed in memory: these are the files of its next start",
+                    from.display()
+                );
+            }
+            out_of(&there, source, dest, typed)?;
         }
         (None, Some(to)) => {
-            let side = container(to)?;
-            into(&side, to, source, dest, typed)?;
+            into(&There::new(to)?, source, dest, typed)?;
         }
         (None, None) => return Err(Error::new("nsctl cp: neither is in a container").hint("CONTAINER:PATH is")),
         (Some(_), Some(_)) => {
@@ -51,15 +68,15 @@ fn split(word: &OsStr) -> (Option<&OsStr>, &[u8]) {
 }
 
 /// Says on which side it was.
-fn on(error: Error, container: Option<&OsStr>) -> Error {
-    match container {
-        Some(name) => error.within(format_args!("in container {}", name.display())),
+fn on(error: Error, there: Option<&There<'_>>) -> Error {
+    match there {
+        Some(there) => error.within(format_args!("in container {}", there.name.display())),
         None => error.within("on the host"),
     }
 }
 
-fn out_of(side: &Side, name: &OsStr, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
-    let end = existing(side, source, typed.follow).map_err(|error| on(error, Some(name)))?;
+fn out_of(there: &There<'_>, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
+    let end = existing(&there.side, source, typed.follow).map_err(|error| on(error, Some(there)))?;
     if dest == b"-" {
         if rustix::termios::isatty(rustix::stdio::stdout()) {
             return Err(Error::new("nsctl cp: a tar archive is not for a terminal").hint("redirect standard output"));
@@ -69,20 +86,21 @@ fn out_of(side: &Side, name: &OsStr, source: &[u8], dest: &[u8], typed: &cli::Co
         copy::walk(&end, top, &mut stream)?;
         return stream.finish();
     }
-    plant(&Side::Host, None, &end, source, dest, typed)
+    plant(None, &end, source, dest, typed)
 }
 
-fn into(side: &Side, name: &OsStr, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
+fn into(there: &There<'_>, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
     if source != b"-" {
         let end = existing(&Side::Host, source, typed.follow).map_err(|error| on(error, None))?;
-        return plant(side, Some(name), &end, source, dest, typed);
+        return plant(Some(there), &end, source, dest, typed);
     }
-    let base = side.end(dest, true).and_then(|end| end.directory());
+    let base = there.side.end(dest, true).and_then(|end| end.directory());
     let base = base.map_err(|errno| {
         let error = Error::os(format_args!("copy to {}", String::from_utf8_lossy(dest)), errno);
-        on(error, Some(name)).hint("an archive goes into a directory")
+        on(error, Some(there)).hint("an archive goes into a directory")
     })?;
-    let mut plant = Plant::new(base, true, true).following(side, dest);
+    there.must_last(base.as_fd(), dest)?;
+    let mut plant = Plant::new(base, true, true).following(&there.side, dest);
     let failed = |error: std::io::Error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
         Error::os("read standard input", errno)
@@ -99,16 +117,11 @@ fn into(side: &Side, name: &OsStr, source: &[u8], dest: &[u8], typed: &cli::Copy
     plant.finish()
 }
 
-fn plant(
-    to: &Side,
-    name: Option<&OsStr>,
-    end: &copy::End,
-    source: &[u8],
-    dest: &[u8],
-    typed: &cli::Copy,
-) -> Result<()> {
-    let target = copy::target(to, dest, source, end.kind == Some(FileType::Directory));
-    let Target { base, top } = target.map_err(|error| on(error, name))?;
+fn plant(there: Option<&There<'_>>, end: &copy::End, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
+    let side = there.map_or(&Side::Host, |there| &there.side);
+    let target = copy::target(side, dest, source, end.kind == Some(FileType::Directory));
+    let Target { base, top } = target.map_err(|error| on(error, there))?;
+    there.map_or(Ok(()), |there| there.must_last(base.as_fd(), dest))?;
     let mut plant = Plant::new(base, typed.archive, typed.archive);
     copy::walk(end, &top, &mut plant)?;
     plant.finish()
@@ -128,22 +141,54 @@ fn existing(side: &Side, path: &[u8], follow: bool) -> Result<copy::End> {
     }
 }
 
-/// The root of a running container, as a handle.
-fn container(word: &OsStr) -> Result<Side> {
-    let word = word.to_string_lossy();
-    let container = container::find(&word)?;
-    container.must_be_made()?;
-    let record = container.record();
-    let failed = |errno| {
-        Error::os(format_args!("open the root of container {word}"), errno)
-            .hint("does it run still, and is it this user's?")
-    };
-    let path = CString::new(format!("/proc/{}/root", record.pid)).unwrap_or_default();
-    // A link of procfs that leads to the root itself, whatever its text is.
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::openat(CWD, &path, flags, Mode::empty()).map_err(failed)?;
-    // It runs still: so that was its root, and not that of another with the same number.
-    container.process()?;
-    container.note("copy", &[]);
-    Ok(Side::Container(root))
+impl<'a> There<'a> {
+    /// Its root is a handle; of one that has ended it is there as long as the files.
+    fn new(name: &'a OsStr) -> Result<Self> {
+        let word = name.to_string_lossy();
+        let container = container::find(&word)?;
+        let files = if container.entry.alive {
+            container.must_have_its_files()?;
+            None
+        } else {
+            Some(Files::make(&container)?)
+        };
+        let failed = |errno| {
+            Error::os(format_args!("open the root of container {word}"), errno)
+                .hint("does it run still, and is it this user's?")
+        };
+        let pid = files.as_ref().map_or(container.record().pid, Files::pid);
+        let path = CString::new(format!("/proc/{pid}/root")).unwrap_or_default();
+        // A link of procfs that leads to the root itself, whatever its text is.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, &path, flags, Mode::empty()).map_err(failed)?;
+        if files.is_none() {
+            // It lives still: so that was its root, and not that of another with the same number.
+            container.process()?;
+        }
+        container.note("copy", &[]);
+        Ok(Self { name, side: Side::Container(root), files })
+    }
+
+    /// What would be written to the memory of files that go at once is not written at all. What the host has mounted, too, is a
+    /// volume.
+    fn must_last(&self, base: BorrowedFd<'_>, dest: &[u8]) -> Result<()> {
+        let Some(files) = &self.files else { return Ok(()) };
+        let shown = String::from_utf8_lossy(dest);
+        let failed = |errno| Error::os(format_args!("copy to {shown}"), errno);
+        let magic = rustix::fs::fstatfs(base).map_err(failed)?.f_type as u32;
+        let device = rustix::fs::fstat(base).map_err(failed)?.st_dev;
+        let in_memory = magic == k::TMPFS_MAGIC || magic == k::OVERLAYFS_SUPER_MAGIC && files.in_memory;
+        let is_there = |mount: &Mount| {
+            matches!(mount.fs.as_str(), "tmpfs" | "devtmpfs" | "overlay")
+                && rustix::fs::stat(mount.target.as_str()).is_ok_and(|stat| stat.st_dev == device)
+        };
+        if !in_memory || mounts::all().map_err(failed)?.iter().any(is_there) {
+            return Ok(());
+        }
+        let error = Error::new(format_args!(
+            "copy to {shown}: it has ended, and has that in memory, made anew at each start"
+        ));
+        Err(on(error, Some(self))
+            .hint("start it first, or copy to a volume; with --rw or --overlay-upper its files stay"))
+    }
 }

@@ -55,6 +55,17 @@ struct Condition {
     started_at: Option<String>,
     finished_at: Option<String>,
     restarts: u32,
+    /// None: nobody asks.
+    health: Option<Health>,
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: String,
+    failing_streak: u64,
+    /// None: nobody has asked yet.
+    exit_code: Option<u64>,
+    checked_at: Option<String>,
 }
 
 pub(crate) fn inspect(typed: &cli::Verb) -> Result<u8> {
@@ -116,5 +127,11 @@ fn condition(container: &Container) -> Condition {
         started_at: time(status.map(|status| status.started)),
         finished_at: time(ended.map(|status| status.finished)),
         restarts: status.map_or(0, |status| status.restarts),
+        health: container.health().map(|(status, [failing_streak, code, checked])| Health {
+            status,
+            failing_streak,
+            exit_code: (checked > 0).then_some(code),
+            checked_at: time(Some(checked)),
+        }),
     }
 }

@@ -76,7 +76,7 @@ pub(crate) fn ps(typed: &cli::Ps) -> Result<u8> {
 
 fn row(container: Container, now: u64) -> Row {
     let (pid, state, exit_code) = condition(&container);
-    let health = (state == "running").then(|| container.health()).flatten();
+    let health = (state == "running").then(|| container.health()).flatten().map(|(word, _)| word);
     let record = container.entry.record;
     Row {
         id: record.id,

@@ -74,12 +74,12 @@ fn detached(
     Ok(0)
 }
 
-/// The plan of a container that is there, as it was made the first time. `anew`: it will be taken, and not only looked at.
+/// The plan of a container that is there, as it was made the first time; or only of its files.
 pub(crate) fn plan_again(
     typed: Box<cli::Run>,
     container: &super::container::Container,
     words: Words,
-    anew: bool,
+    aim: Aim,
 ) -> Result<Prepared> {
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, false)).transpose()?;
@@ -87,8 +87,10 @@ pub(crate) fn plan_again(
     let mut spec = Spec::new(*typed, root, &defaults)?;
     // It may have been renamed.
     spec.name = Some(container.record().name.clone()).filter(|name| !name.is_empty());
+    if aim == Aim::Files {
+        spec.want_only_files();
+    }
     let (lower, lease) = found.map_or((None, None), |found| (Some(found.lower), found.lease));
-    let aim = if anew { Aim::Start } else { Aim::Decode };
     let mut found = seat::seat(&spec, Some(&container.state), &container.record().id, aim)?;
     let mut ground = ground::look(&spec)?;
     found.settle(&mut spec, &mut ground);
@@ -102,7 +104,11 @@ pub(crate) fn plan_again(
         id: container.record().id.clone(),
         ..host(&spec, Some(container.place.clone()), words.environ.clone())?
     };
-    Ok(Prepared { plan: Plan::new(spec, Host { words: Some(words), ..host })?, state: None, lease, holding })
+    let mut plan = Plan::new(spec, Host { words: Some(words), ..host })?;
+    if aim == Aim::Files {
+        plan.want_only_files();
+    }
+    Ok(Prepared { plan, state: None, lease, holding })
 }
 
 /// What a start needs.
@@ -278,8 +284,13 @@ fn out_of_memory(memory: &cgroup::Memory, limit: u64, ended: Ended) {
         _ => format!("{} process(es) of the container killed by the kernel", memory.killed),
     };
     let limit = amount(limit);
+    let swap = match memory.swap {
+        Some(0) => " and swap 0".into(),
+        Some(bytes) => format!(" and swap {}", amount(bytes)),
+        None => String::new(),
+    };
     let why = if memory.own_limit {
-        format!("memory limit {limit} reached")
+        format!("memory limit {limit}{swap} reached")
     } else {
         format!("a cgroup above, or the machine, had no memory left; the limit {limit} was not reached")
     };

@@ -21,13 +21,15 @@ const MOST_TEXT: usize = 256 << 10;
 
 /// What shall come of the plan.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Aim {
+pub(crate) enum Aim {
     /// It will be taken.
     Start,
     /// It will be shown.
     Explain,
     /// It says what the messages of a container mean that is there.
     Decode,
+    /// It makes the files of one that has ended, and no more.
+    Files,
 }
 
 /// What was found.

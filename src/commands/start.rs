@@ -1,18 +1,20 @@
 //! Starting a container that is there: one that waits for it, or one that has ended.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::container::{Container, REFUSED};
 use super::run::{self, Prepared};
+use super::seat::Aim;
 use crate::cli::{self, Command};
 use crate::error::{Error, Result};
 use crate::launch;
-use crate::linux::socket;
+use crate::linux::process::Process;
+use crate::linux::{file, socket, sys};
 use crate::monitor;
-use crate::state::{Phase, Words};
+use crate::plan::Op;
+use crate::state::{Claim, Phase, Words};
 use crate::sync;
 
 pub(crate) fn start(container: &Container) -> Result<()> {
@@ -37,7 +39,7 @@ pub(super) fn first_start(container: &Container) -> Result<()> {
     let at_work = |_| container.refused("is being started or removed by somebody else");
     let Some(control) = container.connect().map_err(at_work)? else { return Ok(()) };
     let ask = || {
-        let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let pair = sync::pair()?;
         socket::send(&control, &[monitor::START], Some(pair.1.as_fd()))?;
         Ok(pair.0)
     };
@@ -50,10 +52,10 @@ pub(super) fn first_start(container: &Container) -> Result<()> {
 fn failure(container: &Container, answers: BorrowedFd<'_>) -> Result<()> {
     let Some(first) = sync::receive(answers, true) else { return Ok(()) };
     // The plan says what the numbers in a message mean.
-    let plan = plan(container, false, false)?.plan;
+    let plan = plan(container, false, Aim::Decode)?.plan;
     match launch::meaning(&plan, answers, first, true, &mut None) {
         Some(error) => {
-            // Whoever hears of it finds it ended; but for one that is tried again and again.
+            // Whoever hears of it finds it ended.
             container.process().iter().for_each(|process| _ = process.wait(Some(1000)));
             Err(error.within(format_args!("start container {}", container.shown())))
         }
@@ -61,16 +63,60 @@ fn failure(container: &Container, answers: BorrowedFd<'_>) -> Result<()> {
     }
 }
 
+/// The files of a container that has ended, as its next start would make them; it is locked, and they are there until this is dropped.
+pub(super) struct Files {
+    made: launch::Container,
+    _lease: Option<OwnedFd>,
+    /// What is changed in the root is gone then.
+    pub(super) in_memory: bool,
+}
+
+impl Files {
+    pub(super) fn make(container: &Container) -> Result<Self> {
+        let claim = claim(container)?;
+        let here = file::handle(c".").map_err(|errno| Error::os("open the working directory", errno))?;
+        let make = || {
+            let Prepared { plan, lease, holding, .. } = plan(container, false, Aim::Files)?;
+            let made = launch::start(&plan, false, None, Some(claim), holding)?;
+            Ok((made, lease, plan.steps.iter().any(|step| matches!(step.op, Op::OverlayRoot { upper: None, .. }))))
+        };
+        let made = make();
+        // Relative paths of the caller's are still to come.
+        let _ = rustix::process::fchdir(here);
+        let (made, lease, in_memory) = made.map_err(|error: Error| {
+            error.within(format_args!("make the files of container {}", container.shown()))
+        })?;
+        // Ctrl-C is to end this: then the files go, too.
+        let _ = sys::block_exactly(made.inherited.mask);
+        Ok(Self { made, _lease: lease, in_memory })
+    }
+
+    /// Whose root they are in.
+    pub(super) fn pid(&self) -> i32 {
+        self.made.process.as_ref().map_or(0, |process| process.pid)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.made.process.iter().for_each(Process::end);
+    }
+}
+
+/// Nobody else can start or remove it meanwhile.
+fn claim(container: &Container) -> Result<Claim> {
+    let claim = container.state.reclaim(&container.record().id);
+    claim
+        .map_err(|errno| Error::os(format_args!("lock container {}", container.shown()), errno).code(REFUSED))?
+        .ok_or_else(|| container.refused("is being started or removed by somebody else, or copied from"))
+}
+
 /// The whole road once more, with the words of the first time.
 fn again(container: &Container, wait: bool) -> Result<()> {
-    let claim = container
-        .state
-        .reclaim(&container.record().id)
-        .map_err(|errno| Error::os(format_args!("lock container {}", container.shown()), errno).code(REFUSED))?
-        .ok_or_else(|| container.refused("is being started or removed by somebody else"))?;
+    let claim = claim(container)?;
     // A start before this one may have been killed when it had made some.
     container.state.remove_groups(container.record());
-    let Prepared { plan, lease, holding, .. } = plan(container, wait, true)?;
+    let Prepared { plan, lease, holding, .. } = plan(container, wait, Aim::Start)?;
     let state = crate::state::State::open(&container.place)
         .map_err(|errno| Error::os("open the state directory", errno).code(REFUSED))?;
     let started = launch::start(&plan, false, Some(state), Some(claim), holding);
@@ -79,7 +125,7 @@ fn again(container: &Container, wait: bool) -> Result<()> {
     Ok(())
 }
 
-fn plan(container: &Container, wait: bool, anew: bool) -> Result<Prepared> {
+fn plan(container: &Container, wait: bool, aim: Aim) -> Result<Prepared> {
     let within = |errno| Error::os(format_args!("read what container {} was made of", container.shown()), errno);
     let words = Words::read(container.dir()).map_err(within)?;
     rustix::process::chdir(&words.directory)
@@ -88,5 +134,5 @@ fn plan(container: &Container, wait: bool, anew: bool) -> Result<Prepared> {
         return Err(Error::new("the words of a container are no run"));
     };
     (typed.create, typed.detach) = (wait, true);
-    run::plan_again(typed, container, words, anew)
+    run::plan_again(typed, container, words, aim)
 }

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps
 use rustix::io::Errno;
 
 use super::stream::read;
-use super::{Side, Sink, stat};
+use super::{CAPABILITY, Side, Sink, goes_along, stat};
 use crate::error::{Error, Result};
 use crate::image::{Entry, EntryKind as Kind, components, shown};
 use crate::linux::path::{self, Links, file_type};
@@ -30,7 +30,7 @@ pub(crate) struct Plant<'a> {
     way: Vec<(CString, OwnedFd)>,
     /// What directories get when they have their contents, by their names.
     pending: Vec<(Vec<u8>, Attributes)>,
-    /// The files belong to whom they did (and have their capabilities), and nodes are made.
+    /// The files belong to whom they did (and have their extended attributes), and nodes are made.
     keep: bool,
     nodes: bool,
     own: (u32, u32),
@@ -166,6 +166,9 @@ impl<'a> Plant<'a> {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
+        if self.keep && !entry.xattrs.is_empty() {
+            self.set_xattrs(file::open_dir(self.here(), name)?.as_fd(), entry)?;
+        }
         self.pending.push((entry.name.clone(), attributes));
         Ok(())
     }
@@ -185,14 +188,24 @@ impl<'a> Plant<'a> {
         }
         // In this order: chown clears capabilities and set-id bits.
         self.own(file.as_fd(), attributes)?;
-        if self.keep {
-            for (key, value) in entry.xattrs.iter().filter(|(key, _)| key == b"security.capability") {
-                let key = CString::new(key.as_slice()).unwrap_or_default();
-                rustix::fs::fsetxattr(&file, &key, value, XattrFlags::empty())?;
-            }
-        }
+        self.set_xattrs(file.as_fd(), entry)?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(attributes.mode))?;
         rustix::fs::futimens(&file, &times(attributes.mtime))
+    }
+
+    fn set_xattrs(&self, file: BorrowedFd<'_>, entry: &Entry) -> Tried<()> {
+        for (name, value) in entry.xattrs.iter().filter(|(name, _)| self.keep && goes_along(name)) {
+            let c_name = CString::new(name.as_slice()).unwrap_or_default();
+            match rustix::fs::fsetxattr(file, &c_name, value, XattrFlags::empty()) {
+                // The file system has none of the users', or no room for them: the file is still what it is.
+                Err(errno) if name != CAPABILITY => {
+                    let what = format!("set {} of {}", shown(name), shown(&entry.name));
+                    eprintln!("nsctl: warning: {}", Error::os(what, errno));
+                }
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     fn own(&self, file: BorrowedFd<'_>, attributes: &Attributes) -> Tried<()> {

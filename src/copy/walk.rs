@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::{End, Sink};
+use super::{End, Sink, goes_along};
 use crate::error::{Error, Result};
 use crate::image::{Entry, EntryKind as Kind, shown};
 use crate::linux::path::file_type;
@@ -17,7 +17,10 @@ use crate::linux::{file, mounts};
 
 /// Each level is a descriptor.
 const MOST_LEVELS: usize = 256;
-const CAPABILITY: &CStr = c"security.capability";
+/// The most that the kernel has of the names of one file's extended attributes, and of one of them (xattr(7)).
+const XATTR: usize = 64 << 10;
+/// What is taken of one file: what an extended header of an archive may hold has room for that, too.
+const MOST_XATTRS: usize = 512 << 10;
 
 /// A directory, what is left to do in it, and how long its name is, from the top.
 struct Level {
@@ -33,11 +36,14 @@ struct Walk<'a> {
     levels: Vec<Level>,
     /// What has several names, by its number: the first that it was put under.
     linked: BTreeMap<(u64, u64), Vec<u8>>,
+    /// Names of extended attributes, and one of them.
+    buffer: Vec<u8>,
 }
 
 /// Puts all of it, and calls the topmost `top`. Says what it leaves out.
 pub(crate) fn walk(source: &End, top: &[u8], sink: &mut dyn Sink) -> Result<()> {
-    let mut walk = Walk { sink, name: top.to_vec(), levels: Vec::new(), linked: BTreeMap::new() };
+    let mut walk =
+        Walk { sink, name: top.to_vec(), levels: Vec::new(), linked: BTreeMap::new(), buffer: vec![0; 2 * XATTR] };
     walk.visit(source.parent.as_fd(), &source.name)?;
     while let Some(level) = walk.levels.last_mut() {
         walk.name.truncate(level.length);
@@ -141,7 +147,9 @@ impl Walk<'_> {
         }
         // The last is taken first.
         names.sort_by(|one, other| other.cmp(one));
-        self.sink.put(&described(&self.name, Kind::Directory, stat), &mut std::io::empty())?;
+        let mut entry = described(&self.name, Kind::Directory, stat);
+        self.xattrs(dir.as_fd(), &mut entry);
+        self.sink.put(&entry, &mut std::io::empty())?;
         self.levels.push(Level { dir, names, length: self.name.len() });
         Ok(())
     }
@@ -155,12 +163,29 @@ impl Walk<'_> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let path = fd_path(handle.as_fd());
         let file = rustix::fs::openat(CWD, path.as_c_str(), flags, Mode::empty()).map_err(failed)?;
-        let mut value = [0; 64];
-        if let Ok(length) = rustix::fs::fgetxattr(&file, CAPABILITY, &mut value[..]) {
-            entry.xattrs.push((CAPABILITY.to_bytes().to_vec(), value[..length].to_vec()));
-        }
+        self.xattrs(file.as_fd(), &mut entry);
         // One that grows meanwhile would have no end.
         self.sink.put(&entry, &mut std::fs::File::from(file).take(entry.size))
+    }
+
+    /// Without those that cannot be read, or that have gone meanwhile.
+    fn xattrs(&mut self, file: BorrowedFd<'_>, entry: &mut Entry) {
+        let (names, value) = self.buffer.split_at_mut(XATTR);
+        let length = rustix::fs::flistxattr(file, &mut *names).unwrap_or(0);
+        let mut total = 0;
+        for name in names[..length].split_inclusive(|byte| *byte == 0) {
+            let Ok(c_name) = CStr::from_bytes_with_nul(name) else { continue };
+            if !goes_along(c_name.to_bytes()) {
+                continue;
+            }
+            let Ok(length) = rustix::fs::fgetxattr(file, c_name, &mut *value) else { continue };
+            total += name.len() + length;
+            if total > MOST_XATTRS {
+                eprintln!("nsctl: warning: {} has more extended attributes than are copied", shown(&entry.name));
+                return;
+            }
+            entry.xattrs.push((c_name.to_bytes().to_vec(), value[..length].to_vec()));
+        }
     }
 }
 

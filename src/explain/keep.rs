@@ -19,6 +19,7 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
             "recvfrom(theirs, …)".into(),
             "what is not recorded yet does not start; end-of-file: the starter was killed, and this clears up and ends",
         ),
+        Op::Hold => ("recvfrom(theirs, …)".into(), "its files stay until nsctl outside is done with them"),
         Op::Monitor { group } => (
             format!(
                 "poll([signals, control, output, …]); clone3({{flags=CLONE_PIDFD{}, …}})",

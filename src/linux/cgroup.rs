@@ -159,6 +159,26 @@ pub(crate) fn enable(root: BorrowedFd<'_>, dir: Option<&CStr>, controllers: &CSt
 /// controllers on (the rule of "no internal processes" of cgroup-v2.rst).
 pub(crate) const LEAF: &CStr = c"payload";
 
+/// Makes a group that was handed over what it was at first: nothing is in it but the leaf, and it hands no controllers on. What made
+/// groups there has ended, but may be in them until it is reaped: tried again for a quarter of a second.
+pub(crate) fn renew(root: BorrowedFd<'_>, dir: &CStr) -> Result<(), Errno> {
+    let group = file::open_dir(root, dir)?;
+    let mut wait = 1_000_000;
+    loop {
+        remove_inner(root, dir);
+        match rustix::fs::mkdirat(&group, LEAF, Mode::from_raw_mode(0o755)) {
+            Err(Errno::EXIST) if wait < 200_000_000 => pause(wait),
+            Ok(()) | Err(Errno::EXIST) => break,
+            other => return other,
+        }
+        wait *= 2;
+    }
+    let enabled = file::read_text(&group, c"cgroup.subtree_control")?;
+    enabled
+        .split_whitespace()
+        .try_for_each(|name| file::write(&group, c"cgroup.subtree_control", format!("-{name}").as_bytes()))
+}
+
 /// Hands a group over to a user: the directory, and the files that move processes and controllers, but none that sets a limit
 /// (cgroup-v2.rst, "Model of Delegation"). On v1 there is no leaf.
 pub(crate) fn delegate(group: BorrowedFd<'_>, version: Version, uid: u32, gid: u32) -> Result<(), Errno> {

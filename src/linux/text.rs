@@ -62,6 +62,14 @@ impl<const N: usize> Text<N> {
         }
     }
 
+    /// Fills it up with blanks and ends the line: what is written over in place always has one length, N - 1.
+    pub(crate) fn fill(&mut self) -> Result<(), Errno> {
+        while self.length + 2 < N {
+            self.push(b" ")?;
+        }
+        self.push(b"\n")
+    }
+
     pub(crate) fn truncate(&mut self, length: usize) {
         if length < self.length {
             self.length = length;

@@ -1,5 +1,5 @@
-//! Whether the command is healthy: another command asks, from time to time. What it says is its exit code; it is a line in the
-//! container's directory, for `ps`.
+//! Whether the command is healthy: another command asks, from time to time. What it says is its exit code. What is known
+//! is a line of a fixed length in the container's directory, `STATE FAILURES CODE TIME`, written over in place.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -7,7 +7,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::linux::process::{Ended, Process};
-use crate::linux::sys;
+use crate::linux::text::Text;
+use crate::linux::{clock, sys};
+use crate::reaper;
 use crate::spec;
 use crate::state::HEALTH;
 
@@ -28,18 +30,34 @@ pub(super) struct Health {
     at: Option<u64>,
     began: u64,
     failures: u32,
+    /// The exit code of the last one that asked, and when it ended, in seconds since the epoch; 0: none has yet.
+    code: u8,
+    asked: u64,
 }
+
+/// As that of the status.
+const LENGTH: usize = 128;
 
 impl Health {
     pub(super) fn new(dir: BorrowedFd<'_>, times: spec::Health) -> Result<Self, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(dir, HEALTH, flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(Self { times, file, state: State::Starting, check: None, at: None, began: 0, failures: 0 })
+        Ok(Self {
+            times,
+            file,
+            state: State::Starting,
+            check: None,
+            at: None,
+            began: 0,
+            failures: 0,
+            code: 0,
+            asked: 0,
+        })
     }
 
     /// The command was started.
     pub(super) fn begin(&mut self, now: u64) {
-        (self.state, self.failures, self.began) = (State::Starting, 0, now);
+        (self.state, self.failures, self.asked, self.began) = (State::Starting, 0, 0, now);
         self.at = Some(now + self.times.interval);
         self.write();
     }
@@ -78,22 +96,32 @@ impl Health {
                 self.state = State::Unhealthy;
             }
         }
+        (self.code, self.asked) = (reaper::code(how), clock::epoch_seconds());
         self.at = Some(now + self.times.interval);
         self.write();
-        (self.state != before).then_some(self.word().trim_end())
+        (self.state != before).then_some(self.word())
     }
 
-    /// All of one length: they are written over each other.
     fn word(&self) -> &'static str {
         match self.state {
-            State::Starting => "starting \n",
-            State::Healthy => "healthy  \n",
-            State::Unhealthy => "unhealthy\n",
+            State::Starting => "starting",
+            State::Healthy => "healthy",
+            State::Unhealthy => "unhealthy",
         }
     }
 
+    /// What cannot be written is lost, and no reason to stop.
     fn write(&self) {
-        let _ = rustix::io::pwrite(&self.file, self.word().as_bytes(), 0);
+        let mut line: Text<LENGTH> = Text::new();
+        let mut fill = || {
+            line.push(self.word().as_bytes())?;
+            for number in [self.failures.into(), self.code.into(), self.asked] {
+                line.push(b" ")?;
+                line.push_number(number)?;
+            }
+            line.fill()
+        };
+        let _ = fill().and_then(|()| rustix::io::pwrite(&self.file, line.as_bytes(), 0));
     }
 }
 
@@ -109,7 +137,8 @@ mod tests {
         let dir = std::fs::File::open(&path).unwrap();
         let times = spec::Health { interval: 10, timeout: 5, start_period: 100, retries: 2 };
         let mut health = Health::new(dir.as_fd(), times).unwrap();
-        let said = || std::fs::read_to_string(path.join("health")).unwrap().trim().to_string();
+        let line = || std::fs::read_to_string(path.join("health")).unwrap();
+        let said = || line().split(' ').next().unwrap().to_string();
         assert_eq!(health.next(), None);
         health.begin(0);
         let (good, bad) = (Ended::Exited(0), Ended::Exited(1));
@@ -123,11 +152,12 @@ mod tests {
             news
         };
         assert_eq!((ask(10, bad), ask(20, bad), ask(30, bad)), (None, None, None));
-        assert_eq!(said(), "starting");
+        assert_eq!((said().as_str(), line().len()), ("starting", LENGTH - 1));
         assert_eq!((ask(100, bad), ask(110, bad), ask(120, bad)), (None, Some("unhealthy"), None));
         assert_eq!((ask(130, good), ask(140, good), said().as_str()), (Some("healthy"), None, "healthy"));
         assert_eq!((ask(150, bad), ask(160, good), ask(170, bad)), (None, None, None));
         assert_eq!((ask(180, Ended::Killed(9)), said().as_str()), (Some("unhealthy"), "unhealthy"));
+        assert!(line().starts_with("unhealthy 2 137 "));
         std::fs::remove_dir_all(path).unwrap();
     }
 }

@@ -249,6 +249,8 @@ pub(crate) enum Op {
     },
     /// Until it is recorded: what nobody can find does not start.
     AwaitRecord,
+    /// Waits until nsctl outside is done with the container's files.
+    Hold,
     /// The reaper of a container that lives on.
     Monitor {
         group: Option<usize>,

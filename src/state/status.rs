@@ -94,10 +94,7 @@ impl Status {
             line.push(b" ")?;
             line.push_number(number)?;
         }
-        while line.as_bytes().len() < LENGTH - 2 {
-            line.push(b" ")?;
-        }
-        line.push(b"\n")?;
+        line.fill()?;
         rustix::io::pwrite(to, line.as_bytes(), 0).map(|_| ())
     }
 

@@ -1,15 +1,19 @@
 //! `nsctl cp` against what docker's documentation says, with the machine's own tar at the other end.
 
+use std::ffi::CString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use libtest_mimic::Failed;
 
 use crate::Case;
 use crate::host;
-use crate::nsctl::{Outcome, binary, must, nsctl, state};
+use crate::life::{Kept, says, until};
+use crate::nsctl::{Outcome, Running, binary, must, nsctl, outcome, state};
 use crate::root::{self, Root};
 use crate::verbs::Box;
 
@@ -19,6 +23,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("cp_speaks_tar", tar),
     ("cp_leaves_nodes_and_the_kernels_files", nodes),
     ("cp_writes_over_what_is_mounted", mounted),
+    ("cp_keeps_extended_attributes", attributes),
+    ("cp_of_one_that_is_created", created),
+    ("cp_of_one_that_has_ended", ended),
+    ("cp_of_one_that_has_ended_is_killed", killed),
     ("cp_says_what_is_wrong", wrong),
 ];
 
@@ -178,6 +186,144 @@ fn mounted() -> Result<(), Failed> {
     must(out.code == 0 && place.text("shared") == "new", "written where it is", &out)?;
     must(fs::read_to_string(root.at("f"))? == "below", "and not below", &out)?;
     container.end();
+    Ok(())
+}
+
+/// False: the file system has none of that kind, as tmpfs before 6.6.
+fn set_attribute(path: &Path, name: &str, value: &[u8]) -> bool {
+    let (path, name) = (CString::new(path.as_os_str().as_bytes()).unwrap(), CString::new(name).unwrap());
+    // SAFETY: texts that end in NUL, and a buffer as long as we say.
+    let set = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    let error = std::io::Error::last_os_error();
+    assert!(set == 0 || error.raw_os_error() == Some(libc::ENOTSUP), "{name:?}: {error}");
+    set == 0
+}
+
+/// With -a and in archives: the users' own and capabilities, and none that means something to somebody else.
+fn attributes() -> Result<(), Failed> {
+    // cap_net_raw, permitted and effective (linux/capability.h, VFS_CAP_REVISION_2).
+    let capability = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let root = Root::plain("attributes").file("d/f", "x").file("d/many", "").dir("t");
+    let here = || host::attributes(&root.at("d/f")).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    if !set_attribute(&root.at("d/f"), "user.colour", b"red\0\n=") {
+        host::skip("the file system of the temporary files has no attributes of users");
+        return Ok(());
+    }
+    set_attribute(&root.at("d/f"), "security.capability", &capability);
+    for name in ["user.overlay.opaque", "user.a=b", "trusted.secret"] {
+        set_attribute(&root.at("d/f"), name, b"y");
+    }
+    set_attribute(&root.at("d"), "user.kind", b"directory");
+    (0..12).for_each(|number| _ = set_attribute(&root.at("d/many"), &format!("user.{number:0200}"), b"v"));
+    let (all, own) = (here(), host::attributes(&root.at("d/f")));
+    must(all.len() == 5, &format!("{all:?}"), &nsctl(&["version"]))?;
+    let kept: Vec<_> =
+        own.into_iter().filter(|(name, _)| ["user.colour", "security.capability"].contains(&name.as_str())).collect();
+    let container = started(&root, "true");
+    let place = Place::new("attributes");
+    let of = |path: &str| host::attributes(&place.0.join(path));
+    let out = cp(&["files:/d", &place.path("plain")]);
+    must(out.code == 0 && of("plain/f").is_empty() && of("plain").is_empty(), "none without -a", &out)?;
+    let out = cp(&["-a", "files:/d", &place.path("kept")]);
+    must(out.code == 0 && out.err.is_empty() && of("kept/f") == kept && of("kept/many").len() == 12, "-a", &out)?;
+    must(of("kept") == [("user.kind".to_string(), b"directory".to_vec())], "of a directory", &out)?;
+    let out = cp(&["-a", &place.path("kept"), "files:/t"]);
+    must(out.code == 0 && host::attributes(&root.at("t/kept/f")) == kept, "and back", &out)?;
+    let script = format!("{0} cp files:/d/. - | {0} cp - files:/t", binary());
+    let output = Command::new("sh").args(["-c", &script]).env("NSCTL_ROOT", state()).output()?;
+    let there = host::attributes(&root.at("t/f")) == kept && host::attributes(&root.at("t/many")).len() == 12;
+    must(output.status.success() && there, "by way of an archive", &out)?;
+    container.end();
+    Ok(())
+}
+
+/// Its files are there, and are those that it will have.
+fn created() -> Result<(), Failed> {
+    let root = Root::plain("created").file("f", "of the root");
+    let place = Place::new("created");
+    fs::write(place.path("new"), "new")?;
+    let kept = Kept::made("create", &["--name", "files", "--rootfs", root.path(), "--", "cat", "/new"])?;
+    let out = cp(&["files:/f", &place.path("f")]);
+    must(out.code == 0 && place.text("f") == "of the root", "out", &out)?;
+    let out = cp(&[&place.path("new"), "files:/"]);
+    must(out.code == 0 && !root.at("new").exists(), "in, to memory", &out)?;
+    nsctl(&["start", "files"]);
+    let waited = nsctl(&["wait", "files"]);
+    must(nsctl(&["logs", "files"]).out == "new", "its command finds it", &waited)?;
+    drop(kept);
+    Ok(())
+}
+
+fn ended() -> Result<(), Failed> {
+    let (root, place) = (Root::plain("ended").file("f", "of the root"), Place::new("ended"));
+    let (upper, shared) = (place.path("upper"), place.path("shared"));
+    fs::create_dir(&shared)?;
+    fs::write(place.path("new"), "new")?;
+    let new = place.path("new");
+    let share = format!("{shared}:/shared");
+    let all = ["--rootfs", root.path(), "-v", &share, "-m", "64m", "--pidfile", &place.path("pid")];
+    for (options, stays) in
+        [(&["--overlay"][..], false), (&["--overlay-upper", &upper], true), (&["-t"], false), (&["--rw"], true)]
+    {
+        let words = ["--", "sh", "-c", "echo changed > /f; echo made > /made; echo said; exit 3"];
+        let kept = Kept::made("run", &[&["-d", "--name", "files"], &all[..], options, &words].concat())?;
+        says(&["wait", "files"], 0, "3\n")?;
+        let before = kept.inspected();
+        fs::remove_file(place.path("pid"))?;
+        let out = cp(&["files:/f", &place.path("f")]);
+        let text = place.text("f");
+        must(out.code == 0 && (text == "changed\n") == stays, &format!("{options:?}: {text}"), &out)?;
+        let warned = out.err.contains("files has ended, and with it what it changed in memory");
+        must(warned != stays && (stays || text == "of the root"), "it says so", &out)?;
+        let out = cp(&["files:/made", &place.path("made")]);
+        must((out.code == 0) == stays, "what it made", &out)?;
+        let out = cp(&[&new, "files:/etc/new"]);
+        let refused = out.code == 1 && out.err.contains("has that in memory, made anew at each start");
+        must(if stays { out.code == 0 } else { refused }, &format!("{options:?}: into its root"), &out)?;
+        let out = cp(&[&new, "files:/shared"]);
+        must(out.code == 0 && place.text("shared/new") == "new", "into a volume", &out)?;
+        let out = cp(&[&new, "files:/dev/shm"]);
+        must(out.code == 1 && out.err.contains("has that in memory"), "not into what goes at once", &out)?;
+        // From where one is, and as an archive.
+        let mut out = crate::nsctl::command(&["cp", "files:etc/passwd", "here"]);
+        let out = outcome(Running::start(out.current_dir(&place.0)));
+        must(out.code == 0 && place.text("here").contains("root:x:0"), "to a relative path", &out)?;
+        let out = cp(&["files:/etc", "-"]);
+        must(out.code == 0 && out.out.contains("ustar"), "as an archive", &out)?;
+        assert_eq!(before, kept.inspected());
+        assert!(!fs::exists(place.path("pid"))?, "it was not started");
+        says(&["logs", "files"], 0, if options == ["-t"] { "said\r\n" } else { "said\n" })?;
+        says(&["start", "files"], 0, "files\n")?;
+        says(&["wait", "files"], 0, "3\n")?;
+        fs::remove_file(place.path("shared/new"))?;
+    }
+    // What a start needs and is not there is what cp says, too.
+    let kept = Kept::made("run", &[&["-d", "--name", "files"], &all[..], &["--", "true"]].concat())?;
+    says(&["wait", "files"], 0, "0\n")?;
+    fs::remove_dir(&shared)?;
+    let out = cp(&["files:/f", &place.path("f")]);
+    must(out.code == 1 && out.err.contains("make the files of container files"), "why not", &out)?;
+    assert_eq!(kept.shown("state"), "exited (0)");
+    Ok(())
+}
+
+/// Nothing of the short-lived files stays, and it can be started.
+fn killed() -> Result<(), Failed> {
+    let (root, place) = (Root::plain("killed"), Place::new("killed-cp"));
+    let kept = Kept::made(
+        "run",
+        &["-d", "--name", "files", "--rootfs", root.path(), "--overlay-upper", &place.path("up"), "--", "true"],
+    )?;
+    says(&["wait", "files"], 0, "0\n")?;
+    let before = kept.inspected();
+    for moment in 0..40u64 {
+        let running = crate::nsctl::spawn(&["cp", "files:/", &place.path("out")]);
+        std::thread::sleep(Duration::from_micros(moment * 300));
+        drop(running);
+    }
+    until("it is as it was", || before == kept.inspected())?;
+    says(&["start", "files"], 0, "files\n")?;
+    says(&["wait", "files"], 0, "0\n")?;
     Ok(())
 }
 

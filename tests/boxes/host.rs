@@ -192,7 +192,7 @@ impl Tree {
 }
 
 /// Names and values.
-fn attributes(path: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn attributes(path: &Path) -> Vec<(String, Vec<u8>)> {
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
     let mut names = vec![0u8; 4096];
     // SAFETY: the buffer is as long as we say.

@@ -1,5 +1,6 @@
 //! nsctl is killed, at any moment: the container ends, and nothing is left.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
@@ -8,11 +9,13 @@ use crate::Case;
 use crate::host::{Scratch, plain};
 use crate::images::images;
 use crate::leaks::Snapshot;
-use crate::nsctl::{must, nsctl, shell, spawn};
+use crate::limits::Above;
+use crate::nsctl::{binary, must, nsctl, own, shell, spawn, state};
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("a_killed_nsctl_leaves_nothing_at_100_moments", killed_at_100_moments),
     ("a_killed_nsctl_ends_only_its_own_in_the_hosts_pid_namespace", killed_in_host_pid),
+    ("a_killed_nsctl_leaves_no_group_elsewhere", killed_elsewhere),
     ("a_killed_nsctl_without_init_leaves_nothing_after_ps", killed_without_init),
 ];
 
@@ -69,6 +72,25 @@ fn killed_at_100_moments() -> Result<(), Failed> {
     }
     // A moment between two steps can leave what only the next command finds.
     settle(&before)
+}
+
+/// When it has made its groups, and before anything that would clear up after it.
+fn killed_elsewhere() -> Result<(), Failed> {
+    let (above, name) = Above::new(&["memory"]);
+    let before = Snapshot::take();
+    let groups = ["--cgroup-parent", &name, "-m", "64m", "--", "true"];
+    for words in [&["run"][..], &["run", "--name", "elsewhere"]] {
+        let mut killed = std::process::Command::new(own());
+        killed.args(["masked", "clone3", "KILL", &binary()]).args(words).args(groups).env("NSCTL_ROOT", state());
+        let killed = killed.stdin(std::process::Stdio::null()).output()?.status;
+        if killed.signal() != Some(libc::SIGSYS) || above.is_empty() {
+            return Err(format!("{words:?}: {killed}, and it left nothing").into());
+        }
+        settle(&before)?;
+        must(above.is_empty(), "no group is left", &nsctl(&["ps", "-a"]))?;
+    }
+    killed_with("37", &groups[..4])?;
+    must(above.is_empty(), "no group is left", &nsctl(&["ps", "-a"]))
 }
 
 /// Without a PID namespace of its own, nothing of nsctl may say kill(-1): the bystander lives on.

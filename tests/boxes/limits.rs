@@ -138,25 +138,29 @@ fn memory_hog() -> Result<(), Failed> {
     let events = limit_file("memory/memory.oom_control", "memory.events");
     // The shell outlives the hog and looks.
     let script = format!("{} probe hog 200; echo $?; cat {events}; cat {peak} 2>/dev/null || echo 0", own());
-    for swap in ["32m", "64m"] {
+    let accounts = has("memory", if unified() { "memory.swap.max" } else { "memory.memsw.limit_in_bytes" });
+    let swaps = fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);
+    for (swap, words) in [
+        ("32m", if accounts { " and swap 0" } else { "" }),
+        ("64m", if swaps && accounts { " and swap 32 MiB" } else { "" }),
+    ] {
         let outcome = shell(&["-m", "32m", "--memory-swap", swap], &script);
         let killed = outcome.out.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse::<u64>().ok());
         let peak: Option<u64> = outcome.out.lines().last().and_then(|line| line.parse().ok());
         must(outcome.out.starts_with("137\n") && killed == Some(1), "the hog is killed", &outcome)?;
         must(peak.is_some_and(|peak| peak <= limit), "the peak is not above the limit", &outcome)?;
-        let said =
-            outcome.err.contains("1 process(es) of the container killed by the kernel: memory limit 32 MiB reached");
-        must(said, "nsctl says so", &outcome)?;
+        let line = format!("1 process(es) of the container killed by the kernel: memory limit 32 MiB{words} reached");
+        must(outcome.err.contains(&line), "nsctl says so", &outcome)?;
     }
     Ok(())
 }
 
 /// A group of the test's own, above a container's; removed with what is in it.
-struct Above(Vec<PathBuf>);
+pub(crate) struct Above(Vec<PathBuf>);
 
 impl Above {
     /// In each hierarchy of these controllers. Its name is for `--cgroup-parent`.
-    fn new(controllers: &[&str]) -> (Self, String) {
+    pub(crate) fn new(controllers: &[&str]) -> (Self, String) {
         let name = format!("nsctl-test-{}", std::process::id());
         if unified() {
             let all: Vec<String> = controllers.iter().map(|name| format!("+{name}")).collect();
@@ -166,6 +170,13 @@ impl Above {
         made.dedup();
         made.iter().for_each(|path| fs::create_dir(path).unwrap());
         (Self(made), name)
+    }
+
+    /// No group is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        let groups =
+            |path: &PathBuf| fs::read_dir(path).unwrap().flatten().filter(|entry| entry.path().is_dir()).count();
+        self.0.iter().all(|path| groups(path) == 0)
     }
 
     fn set(&self, file: &str, value: &str) {

@@ -63,14 +63,18 @@ fn numbers(call: &str) -> Vec<i64> {
     }
 }
 
-/// `boxes masked CALL ERRNO PROGRAM …`: executes PROGRAM with CALL answered by ERRNO.
+/// `boxes masked CALL ERRNO PROGRAM …`: executes PROGRAM with CALL answered by ERRNO, or (KILL) as the last that it does.
 pub(crate) fn exec(args: &[String]) -> ! {
-    let errno = if args[1] == "EPERM" { libc::EPERM } else { libc::ENOSYS } as u32;
+    let answer = match args[1].as_str() {
+        "KILL" => libc::SECCOMP_RET_KILL_PROCESS,
+        "EPERM" => libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+        _ => libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+    };
     // Load the number, compare with each, answer with the errno or let it pass.
     let mut program = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
     for number in numbers(&args[0]) {
         program.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number as u32));
-        program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno));
+        program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, answer));
     }
     program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };

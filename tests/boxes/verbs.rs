@@ -293,7 +293,12 @@ fn health() -> Result<(), Failed> {
         return Err(format!("the command is {own}, and who asks is {check}").into());
     }
     fs::write(root.at("w/good"), "")?;
+    let inspected = |words: &str| {
+        let json = nsctl(&["inspect", "asked"]);
+        must(json.out.contains(words), words, &json)
+    };
     is_shown("asked", "running (healthy)")?;
+    inspected(r#""health":{"status":"healthy","failing_streak":0,"exit_code":0,"checked_at":"20"#)?;
     let said =
         nsctl(&["events", "--since", "1m", "--until", "0s", "-f", "container=asked", "-f", "event=health_status"]);
     must(said.out.contains("health=unhealthy)") && said.out.contains("health=healthy)"), "events", &said)?;
@@ -312,8 +317,14 @@ fn health() -> Result<(), Failed> {
     let run = nsctl(&args);
     must(run.code == 0, "it starts", &run)?;
     is_shown("asked", "running (unhealthy)")?;
+    inspected(r#""health":{"status":"unhealthy","failing_streak":"#)?;
+    inspected(r#""exit_code":137,"checked_at":"20"#)?;
     let removed = nsctl(&["rm", "-f", "asked"]);
     must(removed.code == 0, "and goes", &removed)?;
+    let made = nsctl(&["create", "--name", "asked", "--health-cmd", "true", "--", "true"]);
+    must(made.code == 0, "create", &made)?;
+    inspected(r#""health":null"#)?;
+    nsctl(&["rm", "-f", "asked"]);
     // With a terminal, which the command's user gets, and the one who asks has none of.
     let null = fs::metadata("/dev/null")?;
     let mut args = vec!["run", "-d", "-t", "--name", "asked", "--rootfs", root.path(), "-u", "1000", "--health-cmd"];

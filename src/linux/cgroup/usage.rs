@@ -13,6 +13,8 @@ pub(crate) struct Memory {
     pub(crate) killed: u64,
     /// It was this group's own limit that was reached, and not that of a group above or all of the machine's memory.
     pub(crate) own_limit: bool,
+    /// Bytes of the group's limit of swap, if that was reached, too.
+    pub(crate) swap: Option<u64>,
     /// All processes were killed for one (memory.oom.group); counted since 5.17.
     pub(crate) as_group: bool,
     /// Bytes; None where the kernel does not keep it (v2 before 5.19).
@@ -29,10 +31,14 @@ pub(crate) fn memory(version: Version, group: impl AsFd) -> Memory {
             let reached = |most: &CStr, limit: &CStr| {
                 number(group, most).zip(number(group, limit)).is_some_and(|(most, limit)| most + (64 << 12) > limit)
             };
+            let limit = number(group, c"memory.limit_in_bytes");
+            let both = number(group, c"memory.memsw.limit_in_bytes");
+            let swap = reached(c"memory.memsw.max_usage_in_bytes", c"memory.memsw.limit_in_bytes");
             let own_limit = number(group, c"memory.failcnt").is_some_and(|count| count > 0)
                 || reached(c"memory.max_usage_in_bytes", c"memory.limit_in_bytes")
-                || reached(c"memory.memsw.max_usage_in_bytes", c"memory.memsw.limit_in_bytes");
+                || swap;
             Memory {
+                swap: both.zip(limit).filter(|_| swap).map(|(both, limit)| both.saturating_sub(limit)),
                 killed: field(&text(c"memory.oom_control"), "oom_kill").unwrap_or(0),
                 own_limit,
                 as_group: false,
@@ -42,7 +48,13 @@ pub(crate) fn memory(version: Version, group: impl AsFd) -> Memory {
         Version::V2 => {
             let events = text(c"memory.events");
             let count = |key: &str| field(&events, key).unwrap_or(0);
+            // The kernel does not try to swap where there is no room for more (mem_cgroup_get_nr_swap_pages), and then counts nothing.
+            let full = |limit: u64| {
+                let peak = number(group, c"memory.swap.peak").is_some_and(|peak| peak + (64 << 12) > limit);
+                limit == 0 || peak || field(&text(c"memory.swap.events"), "max").is_some_and(|times| times > 0)
+            };
             Memory {
+                swap: number(group, c"memory.swap.max").filter(|limit| full(*limit)),
                 killed: count("oom_kill"),
                 own_limit: count("oom") > 0,
                 as_group: count("oom_group_kill") > 0,

@@ -4,14 +4,17 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 
-use super::{Kept, says, until};
+use super::{Kept, refused, says, until};
 use crate::Case;
 use crate::nsctl::{must, nsctl, own};
+use crate::root::Root;
 
 pub(super) const CASES: &[(&str, Case)] = &[
     ("restart_policies_with_their_waits", policies),
     ("a_restarting_one_can_be_stopped_and_removed", restarting),
     ("stop_and_kill_are_no_reason_to_start_again", stopped),
+    ("what_cannot_be_executed_is_not_started_again", not_executable),
+    ("a_delegated_group_is_as_new_at_a_restart", delegated),
     ("an_end_for_want_of_memory_is_told", memory),
 ];
 
@@ -124,6 +127,42 @@ fn stopped() -> Result<(), Failed> {
     let kept = Kept::shell(&["--name", "s", "--restart", "always"], "exec sleep 60")?;
     says(&["kill", "-s", "TERM", "s"], 0, "s\n")?;
     until("it is there again", || restarts(&kept) == 1 && kept.shown("state") == "running")
+}
+
+/// Neither at its first start nor at a later one.
+fn not_executable() -> Result<(), Failed> {
+    for (program, code) in [("/no/such", 127), ("/", 126)] {
+        let kept = Kept::made("create", &["--name", "p", "--restart", "always", "--", program])?;
+        refused(&["start", "p"], 1, program)?;
+        says(&["wait", "p"], 0, &format!("{code}\n"))?;
+        assert_eq!((restarts(&kept), kept.shown("state")), (0, format!("exited ({code})")));
+        assert!(kept.inspected().contains(r#""cause":"not-started","started_at":null"#), "{}", kept.inspected());
+        // A second start is no other.
+        refused(&["start", "p"], 1, program)?;
+        assert_eq!((restarts(&kept), kept.shown("state")), (0, format!("exited ({code})")));
+    }
+    let root = Root::plain("once").script("once", "#!/bin/sh\necho once; rm /once; exit 1\n");
+    let kept = Kept::made(
+        "run",
+        &["-d", "--name", "p", "--rootfs", root.path(), "--rw", "--restart", "always", "--", "/once"],
+    )?;
+    says(&["wait", "p"], 0, "127\n")?;
+    says(&["logs", "p"], 0, "once\n")?;
+    assert_eq!((restarts(&kept), kept.shown("state")), (1, "exited (127)".to_string()));
+    Ok(())
+}
+
+/// The command makes groups and hands controllers on, after which no process may be in the group itself.
+fn delegated() -> Result<(), Failed> {
+    let script = "c=/sys/fs/cgroup; test -e $c/cgroup.controllers || c=$c/unified; \
+        echo $(cd $c; ls -d */) [$(cat $c/cgroup.subtree_control)]; mkdir -p $c/a/b; rmdir $c/payload/x 2>/dev/null; mkdir $c/payload/x; \
+        for x in $(cat $c/cgroup.controllers); do echo +$x >$c/cgroup.subtree_control; done; cat $c/cgroup.subtree_control >&2; exit 1";
+    let options = ["--name", "d", "-m", "64m", "--cgroup-delegate", "--restart", "on-failure:2"];
+    let _kept = Kept::shell(&options, script)?;
+    says(&["wait", "d"], 0, "1\n")?;
+    let logged = says(&["logs", "d"], 0, &"payload/ []\n".repeat(3))?;
+    let handed_on = logged.err.matches("memory").count() == 3;
+    must(handed_on || !std::fs::exists("/sys/fs/cgroup/cgroup.controllers")?, "it hands controllers on", &logged)
 }
 
 fn memory() -> Result<(), Failed> {

@@ -8,7 +8,7 @@ use libtest_mimic::Failed;
 use super::until;
 use crate::Case;
 use crate::host::Scratch;
-use crate::nsctl::{Outcome, Running, command, must, nsctl, outcome, spawn};
+use crate::nsctl::{Outcome, Running, command, must, nsctl, outcome, spawn, with_input};
 use crate::root::Root;
 
 pub(super) const CASES: &[(&str, Case)] = &[("session_over_all_verbs", session)];
@@ -67,10 +67,11 @@ fn session() -> Result<(), Failed> {
     stopped(&mut session)?;
     created(&mut session, root.path())?;
     restarted(&mut session)?;
-    changed(&mut session, &scratch)?;
+    changed(&mut session)?;
+    watched(&mut session, root.path())?;
     removed(&mut session)?;
     println!("{} steps", session.steps);
-    assert!(session.steps >= 60, "{} steps are not 60", session.steps);
+    assert!(session.steps >= 100, "{} steps are not 100", session.steps);
     Ok(())
 }
 
@@ -80,7 +81,7 @@ fn made(session: &mut Session, root: &str, scratch: &Scratch) -> Result<(), Fail
     session.says("run --rootfs ROOT -- cat /greeting".replace("ROOT", root).as_str(), "hello\n")?;
     let (cid, pid) = (scratch.path("cid"), scratch.path("pid"));
     let script =
-        "echo up; echo warning >&2; trap 'echo bye; exit 3' TERM; while :; do sleep 0.02; done".replace('\'', "\"");
+        "trap 'echo bye; exit 3' TERM; echo up; echo warning >&2; while :; do sleep 0.02; done".replace('\'', "\"");
     let line = format!(
         "run -d --name web --rootfs {root} --cidfile {cid} --pidfile {pid} --label tier=front -h web -e MODE=test -w /tmp --pids-limit 30 -- sh -c '{script}'"
     );
@@ -145,10 +146,13 @@ fn stopped(session: &mut Session) -> Result<(), Failed> {
     session.says("ps -a --format name,state", "web\texited (3)\n")?;
     session.has("inspect web", r#""exit_code":3,"signal":null"#)?;
     session.fails("exec web true", 1, "does not run")?;
+    session.has("cp web:/greeting -", "hello\n")?;
+    session.fails("cp / web:/root", 1, "made anew at each start")?;
     session.fails("kill web", 1, "does not run")?;
     session.says("stop web", "web\n")?;
     session.says("start web", "web\n")?;
     session.says("start web", "web\n")?;
+    until("it is up again", || nsctl(&["logs", "web"]).out.ends_with("bye\nup\n"))?;
     session.says("exec web sh -c 'echo $MODE; hostname; test ! -e /tmp/file'", "test\nweb\n")?;
     session.says("kill -s TERM web", "web\n")?;
     session.says("wait web", "3\n")?;
@@ -193,8 +197,7 @@ fn restarted(session: &mut Session) -> Result<(), Failed> {
 }
 
 /// What changes or watches one that runs.
-fn changed(session: &mut Session, scratch: &Scratch) -> Result<(), Failed> {
-    let _ = scratch;
+fn changed(session: &mut Session) -> Result<(), Failed> {
     session.says("start web", "web\n")?;
     session.says("update --pids-limit 40 web", "web\n")?;
     session.has("top web", "sh")?;
@@ -204,6 +207,36 @@ fn changed(session: &mut Session, scratch: &Scratch) -> Result<(), Failed> {
     session.says("exec shop hostname", "web\n")?;
     session.says("rename shop web", "")?;
     session.has("events --since 1h --until 0s", "start")
+}
+
+/// How one is, what goes in and comes out of it, and that it goes.
+fn watched(session: &mut Session, root: &str) -> Result<(), Failed> {
+    let script = "while read line; do echo got $line; done; exit 7";
+    let check = "--health-cmd 'test -e /tmp/well' --health-interval 50ms --health-retries 2";
+    let line = format!("run -d -i --name ill --rootfs {root} -l kind=watched {check} -- sh -c '{script}'");
+    let made = session.run(&line);
+    must(made.code == 0, "run --health-cmd", &made)?;
+    let shown = |state: &str| {
+        let line = format!("ill\trunning ({state})\n");
+        until(state, || nsctl(&["ps", "--format", "name,state"]).out.contains(&line))
+    };
+    shown("unhealthy")?;
+    session.has("inspect ill", r#""health":{"status":"unhealthy","failing_streak":"#)?;
+    session.says("exec ill touch /tmp/well", "")?;
+    shown("healthy")?;
+    session.has("ps --format json", r#""health":"healthy""#)?;
+    session.has("inspect ill", r#""health":{"status":"healthy","failing_streak":0,"exit_code":0"#)?;
+    session.has("events --since 1h --until 0s -f container=ill -f event=health_status", "health=healthy")?;
+    session.steps += 1;
+    let typed = with_input(&["attach", "ill"], "one\ntwo\n");
+    must(typed.code == 7 && typed.out == "got one\ngot two\n", "attach, to the end of its input", &typed)?;
+    session.fails("attach ill", 1, "does not run")?;
+    session.has("inspect ill", r#""exit_code":7,"signal":null"#)?;
+    session.says("logs ill", "got one\ngot two\n")?;
+    session.says("prune -f --filter label=kind=other", "")?;
+    session.fails("prune", 125, "no terminal to ask")?;
+    session.says("prune -f --filter label=kind=watched", &made.out)?;
+    session.fails("inspect ill", 1, "ill")
 }
 
 fn removed(session: &mut Session) -> Result<(), Failed> {
