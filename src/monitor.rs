@@ -49,6 +49,10 @@ pub(crate) struct Files {
 
 /// The most that is taken of a stream at once.
 const CHUNK: usize = 4096;
+/// How often at most before signals and requests have their turn: some commands never stop writing.
+const TURN: usize = 16;
+/// How often after the end: more than pipes hold. Somebody outside of the container may have been handed one, and write on.
+const LAST: usize = 1 << 15;
 
 /// docker's: the first wait, the longest, and how long a command must have run for the next wait to be the first again.
 const FIRST_WAIT: u64 = 100;
@@ -290,12 +294,8 @@ impl Monitor<'_> {
     }
 
     fn take_output(&mut self) {
-        while !self.clients.owe() {
-            let mut some = false;
-            for number in 1..3 {
-                some |= self.pass_on(number);
-            }
-            if !some {
+        for _ in 0..TURN {
+            if !(self.pass_on(1) | self.pass_on(2)) {
                 return;
             }
         }
@@ -366,7 +366,10 @@ impl Monitor<'_> {
 
     fn finish(&mut self, how: Ended, cause: Cause) -> ! {
         self.clients.settle();
-        while self.pass_on(1) | self.pass_on(2) {
+        for _ in 0..LAST {
+            if !(self.pass_on(1) | self.pass_on(2)) {
+                break;
+            }
             self.clients.settle();
         }
         self.set_end(Phase::Exited, how, cause);
