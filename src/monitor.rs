@@ -220,7 +220,9 @@ impl Monitor<'_> {
     /// Blocks until something can be done.
     fn wait_for_something(&self) {
         let mut polled = Polled::new(self.signals.as_fd());
-        polled.add(self.files.control.as_fd(), PollFlags::IN);
+        if self.clients.have_room() {
+            polled.add(self.files.control.as_fd(), PollFlags::IN);
+        }
         if !self.clients.owe() {
             self.outputs().for_each(|(_, stream)| polled.add(stream, PollFlags::IN));
         }
