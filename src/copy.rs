@@ -11,7 +11,7 @@ use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType};
+use rustix::fs::{AtFlags, FileType, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -31,6 +31,11 @@ pub(crate) use walk::walk;
 pub(crate) trait Sink {
     /// `contents` has `entry.size` bytes, or fewer if the file was cut meanwhile.
     fn put(&mut self, entry: &Entry, contents: &mut dyn Read) -> Result<()>;
+
+    /// Whether this directory is the one that the topmost became: a tree that is copied into itself has no end.
+    fn is_top(&self, _: &Stat) -> bool {
+        false
+    }
 
     /// Whether device nodes and FIFOs are put, too.
     fn takes_nodes(&self) -> bool;

@@ -342,7 +342,11 @@ impl Container {
     #[inline(never)]
     fn record(&self, plan: &Plan) -> std::result::Result<(), Errno> {
         let (Some(claim), Some(process)) = (&self.claim, &self.process) else { return Ok(()) };
-        claim.write(&keep::record(plan, process, &self.inherited))?;
+        let mut record = keep::record(plan, process, &self.inherited);
+        match &self.left_behind.state {
+            Some(state) if self.left_behind.stays => state.write_again(claim, &mut record)?,
+            _ => claim.write(&record)?,
+        }
         if plan.words.is_some() && !self.left_behind.stays {
             self.note(plan, "create", &[]);
         }

@@ -49,6 +49,10 @@ pub(crate) struct Files {
 
 /// The most that is taken of a stream at once.
 const CHUNK: usize = 4096;
+/// How often at most before signals and requests have their turn: some commands never stop writing.
+const TURN: usize = 16;
+/// How often after the end: more than pipes hold. Somebody outside of the container may have been handed one, and write on.
+const LAST: usize = 1 << 15;
 
 /// docker's: the first wait, the longest, and how long a command must have run for the next wait to be the first again.
 const FIRST_WAIT: u64 = 100;
@@ -216,7 +220,9 @@ impl Monitor<'_> {
     /// Blocks until something can be done.
     fn wait_for_something(&self) {
         let mut polled = Polled::new(self.signals.as_fd());
-        polled.add(self.files.control.as_fd(), PollFlags::IN);
+        if self.clients.have_room() {
+            polled.add(self.files.control.as_fd(), PollFlags::IN);
+        }
         if !self.clients.owe() {
             self.outputs().for_each(|(_, stream)| polled.add(stream, PollFlags::IN));
         }
@@ -294,12 +300,8 @@ impl Monitor<'_> {
     }
 
     fn take_output(&mut self) {
-        while !self.clients.owe() {
-            let mut some = false;
-            for number in 1..3 {
-                some |= self.pass_on(number);
-            }
-            if !some {
+        for _ in 0..TURN {
+            if !(self.pass_on(1) | self.pass_on(2)) {
                 return;
             }
         }
@@ -370,7 +372,10 @@ impl Monitor<'_> {
 
     fn finish(&mut self, how: Ended, cause: Cause) -> ! {
         self.clients.settle();
-        while self.pass_on(1) | self.pass_on(2) {
+        for _ in 0..LAST {
+            if !(self.pass_on(1) | self.pass_on(2)) {
+                break;
+            }
             self.clients.settle();
         }
         self.set_end(Phase::Exited, how, cause);

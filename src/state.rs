@@ -49,6 +49,8 @@ pub(crate) struct Entry {
 
 const RECORD: &CStr = c"state.json";
 const NEW: &CStr = c"new";
+/// Of who rewrites the record of a container while somebody else may start it.
+const NEWER: &CStr = c"newer";
 pub(crate) const LOG: &CStr = c"log";
 pub(crate) const OLD_LOG: &CStr = c"log.1";
 pub(crate) const CONTROL: &CStr = c"control";
@@ -60,9 +62,10 @@ const ABOVE: &CStr = c"above";
 /// By which pasta finds the network namespace; it ends when this is gone.
 pub(crate) const NETNS: &CStr = c"netns";
 /// All that may be in a container's directory.
-const FILES: [&CStr; 14] = [
+const FILES: [&CStr; 15] = [
     RECORD,
     NEW,
+    NEWER,
     status::STATUS,
     words::WORDS,
     words::ENVIRON,
@@ -202,14 +205,28 @@ impl State {
         let id = CString::new(record.id.as_str()).map_err(|_| Errno::INVAL)?;
         self.link(&id, name)?;
         self.locked(|| {
-            let old = std::mem::replace(&mut record.name, name.to_string());
             let dir = file::open_dir(&self.dir, &id)?;
-            let written = record::write(dir.as_fd(), record);
+            // It may have been started meanwhile.
+            if let Some(now) = record::read(&dir) {
+                *record = now;
+            }
+            let old = std::mem::replace(&mut record.name, name.to_string());
+            let written = record::write(dir.as_fd(), NEWER, record);
             let unneeded = if written.is_ok() { old.as_str() } else { name };
             if !unneeded.is_empty() {
                 rustix::fs::unlinkat(&self.dir, link_name(unneeded), AtFlags::empty())?;
             }
             written
+        })
+    }
+
+    /// The record of a container that is started again, under the name that it has by now.
+    pub(crate) fn write_again(&self, claim: &Claim, record: &mut Record) -> Result<(), Errno> {
+        self.locked(|| {
+            if let Some(before) = claim.record() {
+                record.name = before.name;
+            }
+            claim.write(record)
         })
     }
 
@@ -360,9 +377,9 @@ impl State {
 }
 
 impl Entry {
-    /// Writes the record anew.
+    /// Writes the record anew; to be called with the lock of the whole directory.
     pub(crate) fn rewrite(&self) -> Result<(), Errno> {
-        record::write(self.dir.as_fd(), &self.record)
+        record::write(self.dir.as_fd(), NEWER, &self.record)
     }
 
     pub(crate) fn read_again(&mut self) {
@@ -378,7 +395,7 @@ impl Claim {
     }
 
     pub(crate) fn write(&self, record: &Record) -> Result<(), Errno> {
-        record::write(self.dir.as_fd(), record)
+        record::write(self.dir.as_fd(), NEW, record)
     }
 
     /// Where groups will be: they are found even if this start is killed before it has written its record.
@@ -387,10 +404,14 @@ impl Claim {
     }
 }
 
-/// Removes a container's directory and name. Does not allocate, so that the reaper can do it, too. Ignored: that
-/// any of them is not there, since a start that failed or was killed half-way has made only some.
+/// Removes a container's directory, and its name if that is its own still: it may have been renamed, and the name be another's. Does not
+/// allocate, so that the reaper can do it, too. Ignored: that any of them is not there, since a start that failed or was killed
+/// half-way has made only some.
 pub(crate) fn remove(state: BorrowedFd<'_>, id: &CStr, link: Option<&CStr>) {
-    if let Some(link) = link {
+    let mut owner = [std::mem::MaybeUninit::<u8>::uninit(); 64];
+    if let Some(link) = link
+        && rustix::fs::readlinkat_raw(state, link, &mut owner).is_ok_and(|(owner, _)| &*owner == id.to_bytes())
+    {
         let _ = rustix::fs::unlinkat(state, link, AtFlags::empty());
     }
     let Ok(dir) = file::open_dir(state, id) else { return };

@@ -11,7 +11,7 @@ use crate::linux::{socket, sys};
 use crate::monitor;
 use crate::reaper::from_terminal;
 use crate::relay::{Input, Keys, Over, Relay, Remote};
-use crate::state::Phase;
+use crate::state::{self, Phase, Status};
 
 #[inline(never)]
 pub(crate) fn attach(typed: &cli::Verb) -> Result<u8> {
@@ -81,6 +81,8 @@ fn relay(container: &Container, socket: OwnedFd, wanted: Wanted) -> Result<u8> {
         let _ = socket::send(&socket, &[&[monitor::SIZE][..], other.as_flattened()].concat(), None);
     }
     sys::block_exactly(sys::ALL_SIGNALS).map_err(|errno| Error::os("set the signal mask", errno))?;
+    // Opened before the end, it can be read even if the container is removed then.
+    let status = state::open_status(container.dir()).ok();
     let mut relay = Relay::new(Remote::monitor(socket, own_terminal), Input::new(modes, wanted.input), keys);
     let ended = attend(container, &mut relay, wanted.proxy && !own_terminal);
     // The terminal is the caller's again.
@@ -88,20 +90,36 @@ fn relay(container: &Container, socket: OwnedFd, wanted: Wanted) -> Result<u8> {
     match ended {
         Ended::Over(Over::Ended(code)) => {
             // It says so before it leaves: who starts or removes it next is to find it gone.
-            if let Ok(process) = container.process() {
-                process.wait(Some(LEAVING));
-            }
+            stays(container);
             Ok(code)
         }
         Ended::Over(Over::Detached) => {
             eprintln!("\nnsctl: detached from {}, which goes on", container.shown());
             Ok(0)
         }
-        Ended::Over(Over::Closed) => Err(container
-            .refused("has ended, and nsctl inside could not tell how")
-            .code(SIGNALED + libc::SIGKILL as u8)),
+        Ended::Over(Over::Closed) => closed(container, status),
         Ended::Told(signal) => Ok(SIGNALED + signal as u8),
     }
+}
+
+/// It was too late to be told, or did not read in time; or there is no place for one more.
+#[cold]
+fn closed(container: &Container, status: Option<OwnedFd>) -> Result<u8> {
+    if stays(container) {
+        return Err(container.refused("goes on: as many are attached as it can serve"));
+    }
+    match status.and_then(Status::of) {
+        Some(status) if status.phase == Phase::Exited => Ok(status.code),
+        _ => Err(container
+            .refused("has ended, and nsctl inside could not tell how")
+            .code(SIGNALED + libc::SIGKILL as u8)),
+    }
+}
+
+/// Whether it does not end, given the time for it.
+#[inline(never)]
+fn stays(container: &Container) -> bool {
+    container.process().is_ok_and(|process| !process.wait(Some(LEAVING)))
 }
 
 /// What nsctl inside needs at most for its own end, in milliseconds.

@@ -40,7 +40,9 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
     let target = target(&container)?;
     // A root inside can read it of whoever comes in, before the command is executed.
     sys::wipe_environment();
-    let mut started = launch::start_in(&plan, verbose, target)?;
+    // Once it has ended, its PID namespace makes no more processes (ENOMEM), and its groups go.
+    let started = launch::start_in(&plan, verbose, target);
+    let mut started = started.map_err(|error| container.process().err().unwrap_or(error))?;
     container.note("exec_start", &[("command", Value::Text(&command))]);
     if detach {
         std::mem::forget(started);

@@ -29,13 +29,16 @@ struct Wanted {
 
 pub(crate) fn logs(typed: &cli::Verb) -> Result<u8> {
     let container = find(&typed.containers[0])?;
-    let tail =
-        match typed.tail.as_deref() {
-            None | Some("all") => None,
-            Some(text) => Some(text.parse().map_err(|_| {
-                Error::new(format_args!("--tail {text} is no number of lines")).hint("a number, or all")
-            })?),
-        };
+    let tail = match typed.tail.as_deref() {
+        None | Some("all") => None,
+        // docker's: less than none are all.
+        Some(text) => match text.parse::<i64>() {
+            Ok(lines) => u64::try_from(lines).ok(),
+            Err(_) => {
+                return Err(Error::new(format_args!("--tail {text} is no number of lines")).hint("a number, or all"));
+            }
+        },
+    };
     let wanted = Wanted {
         since: moment("--since", typed.since.as_deref())?,
         until: moment("--until", typed.until.as_deref())?,

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::stream::read;
@@ -34,6 +34,8 @@ pub(crate) struct Plant<'a> {
     keep: bool,
     nodes: bool,
     own: (u32, u32),
+    /// Device and inode of the topmost directory, once it is there.
+    top: Option<(u64, u64)>,
     buffer: Vec<u8>,
 }
 
@@ -57,6 +59,7 @@ impl<'a> Plant<'a> {
             keep: keep && root,
             nodes: nodes && root,
             own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+            top: None,
             buffer: vec![0; 64 << 10],
         }
     }
@@ -122,6 +125,7 @@ impl<'a> Plant<'a> {
         };
         let Some(name) = names.pop() else {
             // The base is there already, and stays as it is.
+            self.top = Some(number(&rustix::fs::fstat(&self.base)?));
             return if entry.kind == Kind::Directory { Ok(()) } else { Err(Errno::ISDIR) };
         };
         self.go(&names)?;
@@ -168,6 +172,9 @@ impl<'a> Plant<'a> {
         }
         if self.keep && !entry.xattrs.is_empty() {
             self.set_xattrs(file::open_dir(self.here(), name)?.as_fd(), entry)?;
+        }
+        if self.top.is_none() {
+            self.top = Some(number(&stat(self.here(), name)?));
         }
         self.pending.push((entry.name.clone(), attributes));
         Ok(())
@@ -263,9 +270,17 @@ impl Sink for Plant<'_> {
         self.add(entry, contents).map_err(|errno| failed(&entry.name, errno))
     }
 
+    fn is_top(&self, stat: &Stat) -> bool {
+        self.top == Some(number(stat))
+    }
+
     fn takes_nodes(&self) -> bool {
         self.nodes
     }
+}
+
+fn number(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
 }
 
 #[cold]

@@ -164,3 +164,19 @@ fn what_is_written_as_tar_is_read_as_it_was() {
     }
     assert!(read.next().unwrap().is_none());
 }
+
+#[test]
+fn a_tree_copied_into_itself_ends() {
+    let place = Place::new("itself");
+    fs::create_dir_all(place.at("a/b")).unwrap();
+    fs::write(place.at("a/f"), "1").unwrap();
+    let side = place.side();
+    copy(host(&place.at("a")), &side, "a/b/copy").unwrap();
+    assert!(place.at("a/b/copy/f").exists() && place.at("a/b/copy/b").exists());
+    assert!(!place.at("a/b/copy/b/copy").exists());
+    // Into one that is there, under its own name or as its contents.
+    copy(host(&place.at("a")), &side, "a/b").unwrap();
+    assert!(place.at("a/b/a/b/copy/f").exists() && !place.at("a/b/a/b/a").exists());
+    copy(&[host(&place.at("a")), b"/."].concat(), &side, "a/b/copy").unwrap();
+    assert!(place.at("a/b/copy/b/a/f").exists() && !place.at("a/b/copy/b/copy").exists());
+}

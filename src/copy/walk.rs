@@ -131,6 +131,10 @@ impl Walk<'_> {
                 shown(&self.name)
             )));
         }
+        if self.sink.is_top(stat) {
+            self.skip("it is what all is copied to");
+            return Ok(());
+        }
         let dir = file::open_dir(&handle, c".").map_err(failed)?;
         let mut names = Vec::new();
         // What the kernel has there is no copy of anybody's files.

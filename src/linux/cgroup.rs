@@ -125,10 +125,20 @@ pub(crate) fn make(root: BorrowedFd<'_>, dir: &CStr) -> Result<(), Errno> {
     }
 }
 
-/// Opens the root of a hierarchy, and holds the group above all containers' groups in place until [`make_new`].
+/// Opens the root of a hierarchy, and holds the group above all containers' groups in place until [`make_new`]. Those of ours who
+/// have the lock need a moment; but any user can open the directory, and keep it locked. Then, after a quarter of a second, the
+/// group above may go away under us, if another container ends just now.
 pub(crate) fn open_root(mount: &CStr) -> Result<OwnedFd, Errno> {
     let root = file::open_dir(CWD, mount)?;
-    rustix::fs::flock(&root, FlockOperation::LockShared)?;
+    for _ in 0..250 {
+        match rustix::fs::flock(&root, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::AGAIN) => pause(1_000_000),
+            other => {
+                other?;
+                break;
+            }
+        }
+    }
     Ok(root)
 }
 

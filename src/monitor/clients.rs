@@ -24,8 +24,10 @@ pub(crate) const OUTPUT: u8 = b'o';
 pub(crate) const ERRORS: u8 = b'e';
 pub(crate) const CODE: u8 = b'c';
 
-/// Who comes when all places are taken is sent away.
+/// Who comes when all places are taken waits.
 pub(super) const MOST: usize = 8;
+/// Those who stay. The other places are for those who only bring a signal, or what else takes a moment.
+const MOST_ATTACHED: usize = 6;
 /// How long somebody who does not read may hold up the end.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
@@ -101,22 +103,51 @@ impl Clients {
         self.waits.is_empty() || !client.attached
     }
 
+    pub(super) fn have_room(&self) -> bool {
+        self.places.iter().any(Option::is_none)
+    }
+
     /// Only root and the container's own user can come to the socket; that is looked at all the same.
     pub(super) fn accept(&mut self, listener: BorrowedFd<'_>) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        while let Ok(socket) = rustix::net::accept_with(listener, flags) {
+        while let Some(place) = self.places.iter_mut().find(|place| place.is_none())
+            && let Ok(socket) = rustix::net::accept_with(listener, flags)
+        {
             let known =
                 sys::peer_uid(socket.as_fd()).is_ok_and(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw());
-            if let Some(place) = self.places.iter_mut().find(|place| place.is_none()).filter(|_| known) {
+            if known {
                 *place = Some(Client { socket, attached: false, owes: false });
             }
         }
+    }
+
+    /// Who comes when there are enough is sent away.
+    fn attach(&mut self, number: usize) {
+        let attached = self.places.iter().flatten().filter(|client| client.attached).count();
+        match &mut self.places[number] {
+            Some(client) if client.attached || attached < MOST_ATTACHED => client.attached = true,
+            place => *place = None,
+        }
+    }
+
+    /// Whose input has to wait, and who has left: poll(2) tells it at any time, and would not wait for anything else.
+    fn forget_gone(&mut self) {
+        if self.waits.is_empty() {
+            return;
+        }
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let gone = |client: &mut Client| {
+            let mut polled = [PollFd::new(&client.socket, PollFlags::empty())];
+            client.attached && rustix::event::poll(&mut polled, Some(&now)) == Ok(1)
+        };
+        self.places.iter_mut().for_each(|place| _ = place.take_if(gone));
     }
 
     /// The next thing that somebody wants; input and attaching are done here.
     pub(super) fn request(&mut self, input: &mut Option<OwnedFd>) -> Option<Request> {
         self.flush();
         self.give_input(input);
+        self.forget_gone();
         for number in 0..MOST {
             while let Some(client) = &self.places[number]
                 && self.listens_to(client)
@@ -137,7 +168,7 @@ impl Clients {
                         self.give_input(input);
                     }
                     (INPUT_ENDS, _) => *input = None,
-                    (ATTACH, _) => self.places[number].iter_mut().for_each(|client| client.attached = true),
+                    (ATTACH, _) => self.attach(number),
                     (SIGNAL, [signal]) => return Some(Request::Signal((*signal).into())),
                     (START, _) => return Some(Request::Start(fd)),
                     (SIZE, &[a, b, c, d]) => {

@@ -35,8 +35,8 @@ fn number(digits: &str) -> Option<u64> {
 
 /// The digits behind a point, in billionths.
 fn fraction_nanos(digits: &str) -> Option<u32> {
-    let kept = &digits[..digits.len().min(9)];
     number(digits)?;
+    let kept = &digits[..digits.len().min(9)];
     Some(number(kept)? as u32 * 10u32.pow(9 - kept.len() as u32))
 }
 
@@ -95,7 +95,7 @@ fn zone(time: &str) -> Option<(&str, i64)> {
     }
     let Some(at) = time.find(['+', '-']) else { return Some((time, 0)) };
     let (hours, minutes) = time[at + 1..].split_once(':')?;
-    let seconds = (number(hours)? * 3600 + number(minutes)? * 60) as i64;
+    let seconds = (number(hours).filter(|hours| *hours < 24)? * 3600 + number(minutes)? * 60) as i64;
     Some((&time[..at], if time[at..].starts_with('-') { -seconds } else { seconds }))
 }
 
@@ -138,6 +138,10 @@ mod tests {
         }
         for typed in
             ["", "x", "1970-13-01", "1970-1-01", "1970-01-01T25:00:00Z", "1969-12-31", "1970-01-01T00:00:00+1"]
+        {
+            assert!(moment("--since", typed, now).is_err(), "{typed}");
+        }
+        for typed in ["0.12345678ü", "1.ü", "2024-01-01T00:00:00+99999999999999999:00", "2024-01-01T00:00:00+24:00"]
         {
             assert!(moment("--since", typed, now).is_err(), "{typed}");
         }

@@ -1,14 +1,14 @@
 //! The record of a container, as `state.json` holds it.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use miniserde::{Deserialize, Serialize, json};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
-use super::{NEW, RECORD};
+use super::RECORD;
 use crate::linux::{cgroup, file};
 use crate::network::PHYSICAL;
 
@@ -143,6 +143,7 @@ pub(super) fn read(dir: &OwnedFd) -> Option<Record> {
     }
 }
 
-pub(super) fn write(dir: BorrowedFd<'_>, record: &Record) -> Result<(), Errno> {
-    file::replace(dir, NEW, RECORD, json::to_string(record).as_bytes())
+/// `temporary` is another name for each of those who may write at the same time.
+pub(super) fn write(dir: BorrowedFd<'_>, temporary: &CStr, record: &Record) -> Result<(), Errno> {
+    file::replace(dir, temporary, RECORD, json::to_string(record).as_bytes())
 }

@@ -25,6 +25,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("the_oom_score_is_the_commands", oom_score),
     ("a_group_elsewhere", parent),
     ("a_group_above_that_is_busy_for_a_moment", busy),
+    ("a_lock_of_somebody_elses_holds_nobody_up", locked),
     ("no_group_at_all", none),
     ("a_delegated_group_is_the_users", delegated),
     ("what_a_delegate_makes_is_removed", delegated_remains),
@@ -33,6 +34,27 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("contradictions_and_nonsense_are_refused", refused),
     ("what_this_kernel_cannot_limit_is_refused_by_name", cannot),
 ];
+
+/// Any user can open the root of a hierarchy and keep it locked.
+fn locked() -> Result<(), Failed> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let cgroups = mounts.lines().filter(|line| line.contains(" - cgroup"));
+    let mut held = Vec::new();
+    for target in cgroups.filter_map(|line| line.split(' ').nth(4)) {
+        let root = fs::File::open(target)?;
+        // SAFETY: no memory is involved.
+        unsafe { libc::flock(root.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+        held.push(root);
+    }
+    let mut running = spawn(&["run", "-m", "64m", "--pids-limit", "9", "true"]);
+    running.end_within(std::time::Duration::from_secs(20))?;
+    let outcome = outcome(running);
+    must(outcome.code == 0, "it runs all the same", &outcome)?;
+    // The group above could not be removed; the next one does that.
+    drop(held);
+    let next = shell(&["-m", "64m", "--pids-limit", "9"], "true");
+    must(next.code == 0, "the next one", &next)
+}
 
 fn unified() -> bool {
     fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap_or(false)

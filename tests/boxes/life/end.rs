@@ -11,6 +11,7 @@ use crate::nsctl::{must, nsctl, outcome, own, spawn};
 pub(super) const CASES: &[(&str, Case)] = &[
     ("stop_sends_the_stop_signal_waits_and_kills", stop),
     ("stop_of_what_is_paused_created_or_ended", stop_in_each_phase),
+    ("who_never_stops_writing_hears_signals", flood),
     ("kill_sends_any_signal", kill),
     ("wait_prints_each_code_and_many_may_wait", wait),
     ("pause_stops_all_and_unpause_lets_them_go_on", pause),
@@ -20,6 +21,21 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("a_killed_pid_1_is_an_unknown_end_and_never_success", unknown_end),
     ("wrong_options_of_verbs_are_sentences", wrong),
 ];
+
+/// nsctl inside has always something to write down, and takes signals all the same.
+fn flood() -> Result<(), Failed> {
+    for options in [&[][..], &["-t"], &["--log", "none"]] {
+        let kept = Kept::shell(options, "trap 'exit 9' HUP; while :; do yes & wait; done")?;
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let began = std::time::Instant::now();
+        says(&["stop", "-s", "HUP", "-t", "60", kept.id()], 0, &format!("{}\n", kept.id()))?;
+        let state = kept.shown("state");
+        must(state == "exited (9)", "its own end", &nsctl(&["ps", "-a"]))?;
+        let time = began.elapsed();
+        must(time.as_secs() < 20, &format!("at once, not after {time:?}"), &nsctl(&["ps", "-a"]))?;
+    }
+    Ok(())
+}
 
 /// Says which signal it got and lives on, but for `ends`.
 fn sturdy(name: &str, options: &[&str], ends: &str) -> Result<Kept, Failed> {

@@ -72,9 +72,15 @@ fn bytes() -> Result<(), Failed> {
 fn parts() -> Result<(), Failed> {
     let kept = Kept::shell(&["--name", "p"], "for i in 1 2 3 4; do echo $i; sleep 0.1; done; printf 5; sleep 600")?;
     kept.said("5")?;
-    for (number, wanted) in
-        [("0", ""), ("1", "5"), ("2", "4\n5"), ("4", "2\n3\n4\n5"), ("99", "1\n2\n3\n4\n5"), ("all", "1\n2\n3\n4\n5")]
-    {
+    for (number, wanted) in [
+        ("0", ""),
+        ("1", "5"),
+        ("2", "4\n5"),
+        ("4", "2\n3\n4\n5"),
+        ("99", "1\n2\n3\n4\n5"),
+        ("-1", "1\n2\n3\n4\n5"),
+        ("all", "1\n2\n3\n4\n5"),
+    ] {
         says(&["logs", "--tail", number, "p"], 0, wanted)?;
         says(&["logs", "-n", number, "p"], 0, wanted)?;
     }

@@ -15,6 +15,9 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("looking_is_in_nobodys_way", looking),
     ("one_name_for_one_of_many_at_once", one_name),
     ("stop_against_start", stop_and_start),
+    ("a_name_that_was_given_up_is_anothers", name_of_another),
+    ("rename_against_restart_leaves_a_container_that_can_be_reached", rename_and_restart),
+    ("exec_against_the_end_says_that_it_has_ended", exec_and_end),
 ];
 
 fn starts() -> Result<(), Failed> {
@@ -126,6 +129,54 @@ fn stop_and_start() -> Result<(), Failed> {
         must(started.code == 0 || !started.err.is_empty(), "started, or told why not", &started)?;
         says(&["stop", "both"], 0, "both\n")?;
         until("it has ended", || kept.shown("state").starts_with("exited"))?;
+    }
+    Ok(())
+}
+
+/// Renamed, it ends without taking along the name that it had.
+fn name_of_another() -> Result<(), Failed> {
+    for options in [&["--rm"][..], &[]] {
+        let first = Kept::shell(&[options, &["--name", "name-1"]].concat(), "sleep 600")?;
+        says(&["rename", "name-1", "name-2"], 0, "")?;
+        let second = Kept::shell(&["--name", "name-1"], "sleep 600")?;
+        says(&["stop", "-t", "0", "name-2"], 0, "name-2\n")?;
+        if options.is_empty() {
+            says(&["rm", "name-2"], 0, "name-2\n")?;
+        }
+        says(&["exec", "name-1", "echo", "here"], 0, "here\n")?;
+        must(second.shown("name") == "name-1", "its name", &nsctl(&["ps", "-a"]))?;
+        must(first.shown("name") == "nothing", "the other is gone", &nsctl(&["ps", "-a"]))?;
+        std::mem::forget(first);
+    }
+    Ok(())
+}
+
+/// Whoever writes its record last does not bring back an older pid, nor mixes two files.
+fn rename_and_restart() -> Result<(), Failed> {
+    let kept = Kept::shell(&["--name", "turn-0"], "trap 'exit 0' TERM; while :; do sleep 0.01; done")?;
+    for round in 0..20 {
+        let restart = spawn(&["restart", "-t", "0", kept.id()]);
+        for name in ["turn-1", "turn-0", "turn-1", "turn-0"] {
+            let renamed = nsctl(&["rename", kept.id(), name]);
+            must(renamed.code == 0 || renamed.code == 1, "renamed, or late", &renamed)?;
+        }
+        let restarted = outcome(restart);
+        must(restarted.code == 0, &format!("round {round}: restarted"), &restarted)?;
+        says(&["exec", kept.id(), "echo", "here"], 0, "here\n")?;
+    }
+    says(&["stop", "-t", "0", kept.id()], 0, &format!("{}\n", kept.id()))?;
+    Ok(())
+}
+
+fn exec_and_end() -> Result<(), Failed> {
+    for _ in 0..20 {
+        let kept = Kept::shell(&[], "sleep 600")?;
+        let many: Vec<_> = (0..4).map(|_| spawn(&["exec", kept.id(), "true"])).collect();
+        nsctl(&["kill", kept.id()]);
+        for one in many {
+            let done = outcome(one);
+            must(!done.err.contains("ENOMEM"), "what has ended is no want of memory", &done)?;
+        }
     }
     Ok(())
 }

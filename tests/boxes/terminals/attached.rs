@@ -17,6 +17,9 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("attach_is_ended_and_the_container_goes_on", told),
     ("attach_to_pipes_hands_signals_and_streams_on", pipes),
     ("attach_refuses_what_it_cannot_have", refusals),
+    ("those_who_are_attached_leave_room_for_signals", many),
+    ("input_that_is_not_read_of_one_who_left_costs_nothing", left_input),
+    ("who_attaches_too_late_has_its_code", late),
     ("detach_keys_are_for_what_lives_on", detach_keys),
     ("start_attached_shows_all_from_the_first_byte", start),
     ("a_burst_through_nsctl_inside_arrives_whole", burst),
@@ -125,6 +128,59 @@ fn pipes() -> Result<(), Failed> {
     let outcome = outcome(running);
     let out = "ready\n<one>\n<two>\nend\nterm\n";
     must(outcome.code == 8 && outcome.out == out && outcome.err == "error\n", "streams, end and signal", &outcome)
+}
+
+fn many() -> Result<(), Failed> {
+    let script = "trap 'exit 7' HUP; while :; do sleep 0.02; done";
+    let kept = Kept::new("run -di", "attach-7", &[], &["sh", "-c", script])?;
+    let one = || Running::start(command(&["attach", "attach-7"]).stdin(Stdio::piped()));
+    let mut attached: Vec<Running> = (0..6).map(|_| one()).collect();
+    for _ in 0..5 {
+        settle();
+    }
+    must(attached.iter_mut().all(Running::runs), "six are attached", &nsctl(&["ps", "-a"]))?;
+    let more = outcome(one());
+    must(more.code == 1 && more.err.contains("as many are attached"), "one too many", &more)?;
+    let signal = nsctl(&["kill", "-s", "HUP", "attach-7"]);
+    must(signal.code == 0, "a signal all the same", &signal)?;
+    for one in attached {
+        let ended = outcome(one);
+        must(ended.code == 7, "it came to the command", &ended)?;
+    }
+    must(kept.phase() == "exited", "its end", &nsctl(&["ps", "-a"]))
+}
+
+fn left_input() -> Result<(), Failed> {
+    let _kept = Kept::new("run -di", "attach-8", &[], &["sleep", "1000"])?;
+    let mut attached = Running::start(command(&["attach", "attach-8"]).stdin(std::fs::File::open("/dev/zero")?));
+    for _ in 0..5 {
+        settle();
+    }
+    attached.signal(libc::SIGKILL);
+    attached.end_within(std::time::Duration::from_secs(10))?;
+    let pid = nsctl(&["ps", "--format", "name,pid"]).out;
+    let pid = pid.lines().find_map(|line| line.strip_prefix("attach-8\t")).unwrap_or_default().to_string();
+    let ticks = || -> Result<u64, Failed> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let fields: Vec<&str> = stat.rsplit_once(") ").ok_or("no stat")?.1.split(' ').collect();
+        Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
+    };
+    settle();
+    let before = ticks()?;
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let used = ticks()? - before;
+    must(used < 5, &format!("nsctl inside sleeps, and does not use {used} ticks"), &nsctl(&["ps", "-a"]))
+}
+
+/// Too late to be told by nsctl inside, it looks.
+fn late() -> Result<(), Failed> {
+    for round in 0..40 {
+        let _kept = Kept::new("run -d", "attach-9", &[], &["sh", "-c", "sleep 0.02; exit 3"])?;
+        std::thread::sleep(std::time::Duration::from_millis(round));
+        let attached = nsctl(&["attach", "attach-9"]);
+        must(attached.code == 3 || attached.code == 1, "its code, or that it does not run", &attached)?;
+    }
+    Ok(())
 }
 
 fn refusals() -> Result<(), Failed> {
