@@ -126,6 +126,7 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("images", oci::CASES),
     ("images", store::CASES),
     ("nat", nat::CASES),
+    ("nat", net::crowd::CASES),
     ("verbs", verbs::CASES),
     ("verbs", copies::CASES),
     ("verbs", listed::CASES),

@@ -1,3 +1,4 @@
 //! Networks of containers, in namespaces of their own.
 
+pub(crate) mod crowd;
 pub(crate) mod world;
