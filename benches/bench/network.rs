@@ -69,7 +69,19 @@ fn podman(kit: &Kit, network: &str) -> Contender {
     let (store, run) = (kit.path("podman-store"), kit.path("podman-run"));
     let place = ["--root", &store, "--runroot", &run, "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"];
     let mut contender = Contender::new(&format!("podman run --network {network}"), &find("podman", "podman"), &place)
-        .with(&["run", "--rm", "--ulimit", "host", "--network", network, "--rootfs", &root, "/true"]);
+        .with(&[
+            "run",
+            "--rm",
+            "--ulimit",
+            "nofile=1024:1024",
+            "--ulimit",
+            "nproc=1024:1024",
+            "--network",
+            network,
+            "--rootfs",
+            &root,
+            "/true",
+        ]);
     if let Err(e) = made {
         contender.out = Some(format!("no root: {e}"));
     }
