@@ -30,7 +30,14 @@ pub(super) fn entered() -> Result<(), Failed> {
             2 => &["exec", "-d", "grab", "/bin/true"],
             _ => &["exec", "-w", "/tmp", "-e", "A=1", "grab", "/bin/sh", "-c", ":"],
         };
-        let done = outcome(Running::start(command(words).env(SECRET, SECRET)));
+        // Who looks may just have the root's own program open for writing, which the kernel then does not execute.
+        let enter = || outcome(Running::start(command(words).env(SECRET, SECRET)));
+        let mut done = enter();
+        for _ in 0..50 {
+            if done.code == 126 && done.err.contains("ETXTBSY") {
+                done = enter();
+            }
+        }
         must(done.code == 0, "it is entered", &done)?;
     }
     says(&["exec", "grab", "/bin/touch", "/tmp/stop"], 0, "")?;
