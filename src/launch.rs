@@ -47,6 +47,7 @@ pub(crate) use messages::meaning;
 use messages::say;
 
 /// A container that was started, and what is to be removed after it.
+#[derive(Default)]
 pub(crate) struct Container {
     pub(crate) process: Option<Process>,
     pub(crate) inherited: Inherited,
@@ -79,7 +80,6 @@ pub(crate) fn start(
     holding: Holding,
 ) -> Result<Container> {
     let mut container = Container {
-        process: None,
         inherited: Inherited {
             verbose,
             began: if verbose { clock::micros() } else { 0 },
@@ -98,13 +98,9 @@ pub(crate) fn start(
         },
         state,
         claim,
-        terminal: None,
-        said: None,
-        net: None,
         joined: holding.joined,
         route: holding.route,
-        why: String::new(),
-        error: None,
+        ..Container::default()
     };
     container.take_all(plan)?;
     Ok(container)
@@ -113,7 +109,6 @@ pub(crate) fn start(
 /// The same for one more command in the container that `target` is.
 pub(crate) fn start_in(plan: &Plan, verbose: bool, target: Target) -> Result<Container> {
     let mut container = Container {
-        process: None,
         inherited: Inherited {
             verbose,
             began: if verbose { clock::micros() } else { 0 },
@@ -121,15 +116,7 @@ pub(crate) fn start_in(plan: &Plan, verbose: bool, target: Target) -> Result<Con
             ..Inherited::default()
         },
         left_behind: LeftBehind { stays: true, ..LeftBehind::default() },
-        state: None,
-        claim: None,
-        terminal: None,
-        said: None,
-        net: None,
-        joined: None,
-        route: None,
-        why: String::new(),
-        error: None,
+        ..Container::default()
     };
     container.take_all(plan)?;
     Ok(container)

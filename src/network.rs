@@ -3,7 +3,7 @@
 //!
 //! `DIR/.networks/` is locked (flock) by whoever changes something; in it one directory for each network: `network.json` says how it
 //! is, `leases` who has which address ([`Leases`]), `undo` how to remove what the kernel has of it ([`undo`]). Whoever uses a
-//! network has a read lock on `users`: without others, what they have in common is removed, too, as `.networks/undo` says.
+//! network has a read lock on `.users`: without others, what they have in common is removed, too, as `.networks/undo` says.
 
 use std::ffi::{CStr, CString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
