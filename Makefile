@@ -25,7 +25,7 @@ RELEASE    := build --locked --release --target $(TARGET) \
 HOST       := $(shell rustc -vV | sed -n 's/^host: //p')
 HOST_TESTS := RUSTFLAGS=-Ctarget-feature=+crt-static cargo test --locked --target $(HOST)
 
-.PHONY: all toolchain run test unit boxes lint size reproducible bench qemu-test qemu-shell arch-test install bless clean help
+.PHONY: all toolchain run test unit boxes lint size reproducible bench qemu-test qemu-shell arch-test fuzz install bless clean help
 
 all: ## build the static binary (ARCH=x86_64, aarch64, armv7 or riscv64gc)
 	$(CARGO_MUSL) $(RELEASE)
@@ -73,6 +73,9 @@ qemu-test: all $(IMAGES) ## the box tests in booted kernels (KERNELS="6.1 newest
 
 qemu-shell: all ## a shell in an initramfs with nsctl
 	tools/qemu/test.sh --shell --nsctl $(NSCTL)
+
+fuzz: ## run the fuzz targets for FUZZ_SECONDS=20 each (FUZZ="netlink state": those)
+	tools/fuzz $(FUZZ)
 
 install: all ## install to DESTDIR, below PREFIX
 	install -D -m 755 $(NSCTL) $(DESTDIR)$(BINDIR)/nsctl

@@ -6,7 +6,7 @@
 //! `explain` prints a plan, `verdict` says which step of it failed and why, `state` is what `ps` reads, `image` makes directories
 //! of container images.
 
-#![cfg_attr(all(target_os = "linux", not(test)), no_main)]
+#![cfg_attr(all(target_os = "linux", not(any(test, fuzzing))), no_main)]
 
 #[cfg(target_os = "linux")]
 mod child;
@@ -20,6 +20,8 @@ mod copy;
 mod error;
 #[cfg(target_os = "linux")]
 mod explain;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 #[cfg(target_os = "linux")]
 mod ground;
 #[cfg(target_os = "linux")]

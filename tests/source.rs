@@ -1,5 +1,6 @@
 //! Rules of the source that a compiler does not hold: who imports whom, where `unsafe` is, no threads.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,7 @@ const ORDER: &[&str] = &[
     "launch",
     "supervise",
     "commands",
+    "fuzz",
     "main",
 ];
 
@@ -92,6 +94,27 @@ fn unsafe_is_in_one_module() {
             let word = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == "unsafe");
             assert!(!word, "{file}: {line}");
         }
+    }
+}
+
+/// What is fuzzed is what is built.
+#[test]
+fn fuzz_targets_stand_on_the_same_libraries() {
+    let read = |file: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let fuzzed = read("fuzz/Cargo.toml");
+    let manifest = read("Cargo.toml");
+    let libraries = manifest.split_once(".dependencies]\n").unwrap().1.split("\n\n").next().unwrap();
+    for library in libraries.lines().filter(|line| !line.starts_with('#')) {
+        assert!(fuzzed.lines().any(|line| line == library), "fuzz/Cargo.toml has no {library}");
+    }
+    // One package of each name: what its version is, and what it is made of.
+    let packages = |lock: &str| -> BTreeMap<String, String> {
+        let packages = lock.split("[[package]]\nname = ").skip(1).filter_map(|package| package.split_once('\n'));
+        packages.map(|(name, rest)| (name.into(), rest.trim_end().into())).collect()
+    };
+    let fuzzed = packages(&read("fuzz/Cargo.lock"));
+    for (name, what) in packages(&read("Cargo.lock")) {
+        assert!(fuzzed.get(&name).is_none_or(|other| *other == what), "fuzz/Cargo.lock has another {name}");
     }
 }
 

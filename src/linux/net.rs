@@ -242,6 +242,30 @@ pub(crate) fn verdict(flags: u16, payload: &[u8]) -> Result<()> {
     Err(Refusal { errno: Errno::from_raw_os_error(number), said })
 }
 
+/// Takes it apart in every way in which answers of the kernel are.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(bytes: &[u8]) {
+    assert!(answers(bytes).count() <= bytes.len() / HEADER + 1);
+    look::survives(bytes);
+    for answer in answers(bytes) {
+        let _ = verdict(answer.flags, answer.payload);
+        look::survives(answer.payload);
+    }
+    received(bytes);
+}
+
+/// The same as it is received, by a socket from which nothing more will come.
+#[cfg(any(test, fuzzing))]
+fn received(bytes: &[u8]) {
+    let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
+    let Ok((fd, kernel)) = rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None) else { return };
+    // Nothing at all would be the end, which netlink has none of.
+    if !bytes.is_empty() && rustix::net::send(&kernel, bytes, SendFlags::empty()).is_ok() {
+        let socket = Socket { fd, sequence: Cell::new(1) };
+        let _ = socket.outcome(1..=u32::MAX, true, &mut |_, payload| look::survives(payload));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,11 +304,7 @@ mod tests {
                 let length = (random() % 210) as u32;
                 bytes[..4].copy_from_slice(&length.to_ne_bytes());
             }
-            assert!(answers(&bytes).count() <= bytes.len() / HEADER + 1);
-            for answer in answers(&bytes) {
-                let _ = verdict(answer.flags, answer.payload);
-            }
-            look::survives(&bytes);
+            survives(&bytes);
         }
     }
 }

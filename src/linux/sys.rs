@@ -22,7 +22,7 @@ pub(crate) use signals::*;
 /// stack (13 system calls), none of which a process that soon forks and execs can use.
 macro_rules! entry {
     ($start:path) => {
-        #[cfg(not(test))]
+        #[cfg(not(any(test, fuzzing)))]
         #[allow(unsafe_code)]
         #[unsafe(no_mangle)]
         extern "C" fn main(argc: i32, argv: *const *const std::ffi::c_char) -> i32 {
@@ -33,7 +33,7 @@ macro_rules! entry {
 pub(crate) use entry;
 
 /// The arguments of C's `main` as Rust strings.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) fn arguments(argc: c_int, argv: *const *const c_char) -> Vec<std::ffi::OsString> {
     use std::os::unix::ffi::OsStringExt;
     ARGUMENTS.store(argv.cast_mut().cast(), std::sync::atomic::Ordering::Relaxed);

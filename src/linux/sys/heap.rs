@@ -23,7 +23,7 @@ const LARGEST: usize = 15;
 // SAFETY: the program has one thread; the state below is atomic only because a static must be.
 unsafe impl Sync for Heap {}
 
-#[cfg_attr(not(test), global_allocator)]
+#[cfg_attr(not(any(test, fuzzing)), global_allocator)]
 pub(super) static HEAP: Heap = Heap { arena: UnsafeCell::new([0; ARENA]) };
 /// How much of the arena.
 static USED: AtomicUsize = AtomicUsize::new(0);
