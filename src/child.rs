@@ -21,6 +21,7 @@ use crate::reaper::{self, LeftBehind};
 use crate::sync::Message;
 
 mod check;
+mod confine;
 mod descriptors;
 mod groups;
 mod identity;
@@ -136,7 +137,6 @@ impl Child<'_> {
                 let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
                 rustix::mount::mount(c"proc", c"/proc", c"proc", flags, None)?;
             }
-            Op::DropCapabilities => identity::drop_capabilities()?,
             Op::Undumpable => rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?,
             Op::Spawn { group } => self.spawn(*group)?,
             Op::NewSession => drop(rustix::process::setsid()?),
@@ -151,7 +151,7 @@ impl Child<'_> {
             Op::NewCgroupNamespace => sys::unshare(k::CLONE_NEWCGROUP)?,
             Op::MountGroup { group, writable } => self.mount_group(*group, *writable)?,
             Op::Delegate { group, user } => self.delegate(*group, user.as_ref())?,
-            Op::OomScore(score) => identity::set_oom_score(*score)?,
+            Op::Confine(step) => confine::step(step)?,
             Op::Chdir(dir) if self.plan.rooted => identity::go_to(self.root()?.as_fd(), dir)?,
             Op::Chdir(dir) => rustix::process::chdir(dir.as_c_str())?,
             Op::BeUser { user, groups } => {
@@ -272,7 +272,6 @@ impl Child<'_> {
             | Op::Hostname(_)
             | Op::Domainname(_)
             | Op::MountProc
-            | Op::DropCapabilities
             | Op::Undumpable
             | Op::Spawn { .. }
             | Op::NewSession
@@ -288,7 +287,7 @@ impl Child<'_> {
             | Op::SendTerminal
             | Op::TakeTerminal
             | Op::Delegate { .. }
-            | Op::OomScore(_)
+            | Op::Confine(_)
             | Op::Chdir(_)
             | Op::BeUser { .. }
             | Op::RestoreSignals

@@ -17,6 +17,7 @@ mod listing;
 mod manage;
 mod net;
 mod network;
+mod privileges;
 mod run;
 mod watch;
 pub(crate) use copy::Copy;
@@ -31,6 +32,7 @@ pub(crate) use listing::Listing;
 pub(crate) use manage::{Prune, Rename};
 pub(crate) use net::Net;
 pub(crate) use network::{Create, Networks};
+pub(crate) use privileges::Privileges;
 pub(crate) use update::Update;
 pub(crate) use verbs::{Exec, Verb, no_container};
 pub(crate) use watch::{Stats, Top};
@@ -87,6 +89,7 @@ pub(crate) struct Run {
     pub(crate) preserve_fds: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) cgroup: Cgroup,
+    pub(crate) privileges: Privileges,
     pub(crate) rootfs: Option<OsString>,
     pub(crate) image: Option<OsString>,
     pub(crate) store: Option<OsString>,

@@ -10,6 +10,7 @@ use crate::linux::cgroup::Version;
 use crate::linux::text::shown;
 use crate::plan::{MOMENT, Op, Plan, SUPERVISOR_ENDED, Who};
 
+mod confine;
 mod groups;
 mod identity;
 mod keep;
@@ -32,7 +33,8 @@ pub(crate) fn explain(plan: &Plan) -> String {
                 | Op::Switch { done: true, .. }
         )
     };
-    (0..plan.steps.len()).filter(|index| !done(index)).map(|index| line(plan, index) + "\n").collect()
+    let lines = (0..plan.steps.len()).filter(|index| !done(index)).map(|index| line(plan, index) + "\n");
+    lines.collect::<String>() + confine::given_away(plan)
 }
 
 /// One step: number, process, system call, reason.
@@ -108,8 +110,8 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::Limit { .. }
         | Op::AllowDevices { .. }
         | Op::MakeLeaf { .. }
-        | Op::Delegate { .. }
-        | Op::OomScore(_) => return groups::text(plan, op),
+        | Op::Delegate { .. } => return groups::text(plan, op),
+        Op::Confine(confine) => return confine::text(confine),
         Op::KeepFiles { .. }
         | Op::NewSession
         | Op::AwaitRecord
@@ -151,8 +153,7 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::OverlayRoot { .. }
         | Op::Mount(_)
         | Op::LeaveStage { .. }
-        | Op::Enter
-        | Op::DropCapabilities => return tree::text(plan, op),
+        | Op::Enter => return tree::text(plan, op),
         Op::OpenNamespace { path, .. } => {
             (format!("openat(AT_FDCWD, {}, O_RDONLY|O_CLOEXEC)", quoted(path)), "the namespace to join")
         }

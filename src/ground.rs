@@ -6,16 +6,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use linux_raw_sys::general as k;
-use rustix::fs::{AtFlags, CWD, FileType, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::image::{self, Kind, Store};
+use crate::linux::caps;
 use crate::linux::cgroup::{self, Version};
 use crate::linux::mount::{self, FileSystem};
 use crate::linux::text;
 use crate::linux::text::shown;
-use crate::plan::{CgroupView, DeviceNode, Ground, Lower};
+use crate::plan::{self, CgroupView, DeviceNode, Ground, Lower};
 use crate::spec::{Changes, Defaults, From, Root, Spec};
 
 mod resolv;
@@ -121,6 +122,7 @@ fn same(one: &CString, other: &CString) -> bool {
 /// What the machine offers to this container.
 pub(crate) fn look(spec: &Spec) -> Result<Ground> {
     let mut ground = Ground::default();
+    capabilities(spec)?;
     if spec.root.is_none() && spec.mounts.is_empty() && spec.shm_size.is_none() && spec.sysctls.is_empty() {
         return Ok(ground);
     }
@@ -137,7 +139,25 @@ pub(crate) fn look(spec: &Spec) -> Result<Ground> {
     resolv::look(spec, &mut ground);
     ground.throttled_cpus = throttled_cpus();
     ground.devices = spec.devices.iter().map(device).collect::<Result<_>>()?;
+    if spec.privileges.privileged {
+        devices(b"/dev", &mut ground.devices);
+    }
     Ok(ground)
+}
+
+/// What was asked for by name must be the caller's to give.
+fn capabilities(spec: &Spec) -> Result<()> {
+    let given = spec.privileges.given & caps::KNOWN;
+    // ALL is whatever there is.
+    if given == 0 || spec.privileges.given != given {
+        return Ok(());
+    }
+    let own = caps::own().map_err(|errno| Error::os("look at the caller's capabilities", errno))?;
+    match caps::names(given & !own).next() {
+        None => Ok(()),
+        Some(name) => Err(Error::new(format_args!("--cap-add {name}: the caller does not have it itself"))
+            .hint("grep Cap /proc/self/status shows what it has; CapBnd is the most that it can have")),
+    }
 }
 
 fn device(asked: &crate::spec::Device) -> Result<DeviceNode> {
@@ -155,6 +175,36 @@ fn device(asked: &crate::spec::Device) -> Result<DeviceNode> {
             Err(Error::new(format_args!("--device {shown} is a directory")).hint("name each device in it"))
         }
         _ => Err(Error::new(format_args!("--device {shown} is no device")).hint("for files there is --volume")),
+    }
+}
+
+/// Those of the host's that a container does not have anyway, for `--privileged`. What goes away meanwhile is left out.
+fn devices(dir: &[u8], found: &mut Vec<DeviceNode>) {
+    // The container has file systems and links of its own there.
+    const OWN: &[&str] = &["pts", "shm", "mqueue", "hugepages", "ptmx", "console"];
+    let Ok(entries) = rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    else {
+        return;
+    };
+    let Ok(entries) = rustix::fs::Dir::new(entries) else { return };
+    for entry in entries.flatten() {
+        let path = [dir, b"/", entry.file_name().to_bytes()].concat();
+        let Some(name) = path.strip_prefix(b"/dev/") else { continue };
+        if matches!(entry.file_name().to_bytes(), b"." | b"..") || OWN.iter().any(|own| name == own.as_bytes()) {
+            continue;
+        }
+        let Ok(stat) = rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let Ok(name) = CString::new(name) else { continue };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => devices(&path, found),
+            FileType::CharacterDevice | FileType::BlockDevice
+                if !plan::is_in_every_dev(&name) && !found.iter().any(|known| known.name == name) =>
+            {
+                let owner = [stat.st_uid, stat.st_gid];
+                found.push(DeviceNode { name, mode: stat.st_mode, number: stat.st_rdev, owner });
+            }
+            _ => {}
+        }
     }
 }
 

@@ -11,8 +11,9 @@ use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
 use crate::network::{Own, Seat};
 use crate::spec::{Keep, Kind, Namespace, Principal, Spec, User};
-use crate::state::Words;
+use crate::state::{Privileges, Words};
 
+mod confine;
 mod environment;
 mod exec;
 mod groups;
@@ -20,10 +21,11 @@ mod names;
 mod net;
 mod op;
 mod tree;
+pub(crate) use confine::Confine;
 pub(crate) use environment::DEFAULT_PATH;
 pub(crate) use groups::settings;
 pub(crate) use op::{Group, MOMENT, Op, SUPERVISOR_ENDED, Side, Step, Who};
-pub(crate) use tree::{Base, CgroupView, Lower, Lowers, Mount, Over, Place, Provided};
+pub(crate) use tree::{Base, CgroupView, Lower, Lowers, Mount, Over, Place, Provided, is_in_every_dev};
 
 /// What the plan has to know of the machine and the caller.
 pub(crate) struct Host {
@@ -119,6 +121,7 @@ pub(crate) struct Plan {
     pub(crate) joined: Vec<u32>,
     /// The interface that it has for itself.
     pub(crate) own: Option<Own>,
+    pub(crate) privileges: Privileges,
     /// For the sentence that says why the kernel killed it.
     pub(crate) memory: Option<u64>,
 }
@@ -177,6 +180,7 @@ impl Plan {
             health: StringArray::new(spec.health),
             own: host.own,
             memory: spec.limits.memory,
+            privileges: spec.privileges,
         })
     }
 
@@ -308,14 +312,14 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     if spec.keep.is_some() && !spec.terminal {
         add(who, Op::Streams);
     }
-    spec.oom_score_adj.iter().for_each(|score| add(who, Op::OomScore(*score)));
+    confine::resources(&spec.privileges, spec.oom_score_adj).for_each(|op| add(who, op));
     for group in 0..groups.len() {
         add(who, Op::EnterGroup { group });
     }
     if !groups.is_empty() && spec.namespaces.cgroup == Namespace::Private {
         add(who, Op::NewCgroupNamespace);
         if spec.root.is_none() {
-            let writable = spec.cgroup.delegate;
+            let writable = spec.cgroup.delegate || spec.privileges.privileged;
             (0..groups.len()).for_each(|group| add(who, Op::MountGroup { group, writable }));
         }
     }
@@ -329,16 +333,12 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         (0..groups.len()).for_each(|group| add(who, Op::Delegate { group, user: spec.user.clone() }));
     }
     spec.workdir.iter().for_each(|dir| add(who, Op::Chdir(dir.clone())));
-    if spec.root.is_some() || spec.user.is_some() || !spec.groups.is_empty() {
-        add(who, Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() });
-        if !spec.init {
-            // The kernel forgets the signal when the user changes (prctl(2)).
-            add(who, Op::DieWithSupervisor { signal });
-            add(who, Op::CheckSupervisor);
-        }
-    }
+    let changes = spec.root.is_some() || spec.user.is_some() || !spec.groups.is_empty();
+    let user = changes.then(|| Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() });
+    confine::identity(&spec.privileges, user, (!spec.init).then_some(signal)).into_iter().for_each(|op| add(who, op));
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 + spec.preserve_fds });
+    confine::last(&spec.privileges).for_each(|op| add(who, op));
     add(who, Op::Exec);
     if spec.init && spec.keep.is_none() {
         add(Who::Init, Op::CloseOwnEnd);

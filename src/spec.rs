@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::linux::text::shown;
+use crate::state::Privileges;
 
 mod cgroup;
 mod exec;
@@ -16,6 +17,7 @@ mod limits;
 mod mounts;
 mod names;
 mod network;
+mod privileges;
 mod process;
 mod publish;
 mod root;
@@ -28,6 +30,7 @@ pub(crate) use limits::{CPU_PERIOD, Limits, Throttle, UNLIMITED, size, weight_of
 pub(crate) use mounts::{Device, IdMap, Mount, What};
 pub(crate) use names::Names;
 pub(crate) use network::{Kind, Network};
+pub(crate) use privileges::resource;
 pub(crate) use process::{Defaults, MOST_GROUPS, Principal, User, Variable, signal};
 pub(crate) use root::{Changes, From, MAX_UNPACKED, Root};
 pub(crate) use time::moment;
@@ -94,6 +97,7 @@ pub(crate) struct Spec {
     pub(crate) limits: Limits,
     pub(crate) cgroup: Cgroup,
     pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) privileges: Privileges,
     /// None: it ends with nsctl, and nothing of it stays. Otherwise it has a group in any case, to be paused, counted and ended by.
     pub(crate) keep: Option<Keep>,
     /// The words of the command that asks whether it is well; none: nobody asks.
@@ -185,6 +189,7 @@ impl Spec {
             interactive: run.interactive,
             cgroup: Cgroup::new(&run.cgroup, &limits)?,
             oom_score_adj: cgroup::oom_score_adj(run.cgroup.oom_score_adj.as_deref())?,
+            privileges: Privileges::new(&run.privileges)?,
             limits,
             listed: true,
             names: Names::new(&run.net, &network.kind, root.is_some())?,
@@ -205,7 +210,8 @@ impl Spec {
             argv: vec![shell.into()],
             ..cli::Run::default()
         };
-        Ok(Self { listed: false, ..Self::new(run, None, &Defaults::default())? })
+        let privileges = Privileges::of_the_caller();
+        Ok(Self { listed: false, privileges, ..Self::new(run, None, &Defaults::default())? })
     }
 }
 

@@ -21,9 +21,11 @@ use crate::linux::{cgroup, file};
 use crate::network;
 
 pub(crate) mod events;
+mod privileges;
 mod record;
 mod status;
 mod words;
+pub(crate) use privileges::{Privileges, ResourceLimit};
 pub(crate) use record::{Attachment, Cgroup, Namespaces, Record};
 pub(crate) use status::{Cause, Phase, Status, make as make_status, open as open_status};
 pub(crate) use words::Words;

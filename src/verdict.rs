@@ -11,6 +11,7 @@ use crate::linux::text::shown;
 use crate::plan::{Op, Plan, Step};
 use crate::sync::Detail;
 
+mod confine;
 mod groups;
 mod net;
 mod tree;
@@ -35,6 +36,7 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::OpenState { dir } => format!("open the state directory {}", shown(dir)),
         Op::MountHierarchy { group: g } => format!("mount cgroup2 on {}", group(g)),
         Op::OpenHierarchy { group: g } => format!("open the cgroup hierarchy {}", group(g)),
+        Op::Confine(confine) => return confine::sentence(confine, errno),
         op if groups::is_about(op) => return groups::sentence(plan, op, errno),
         op if net::is_about(op) => return net::sentence(op, errno),
         op if tree::is_about(op) => return tree::sentence(op, errno),

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
-use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::linux::path::{self, Kind, Links};
 use crate::linux::text::Text;
@@ -79,16 +78,6 @@ pub(super) fn ids(user: &User) -> Result<(u32, u32), Errno> {
     look_up(file::handle(c"/")?.as_fd(), user, &mut groups, &mut Home::new())
 }
 
-/// From -1000, never killed for want of memory, to 1000, always first. EACCES: to go below what one has takes CAP_SYS_RESOURCE.
-pub(super) fn set_oom_score(score: i32) -> Result<(), Errno> {
-    let mut text: Text<8> = Text::new();
-    if score < 0 {
-        text.push(b"-")?;
-    }
-    text.push_number(score.unsigned_abs().into())?;
-    file::write(CWD, c"/proc/self/oom_score_adj", text.as_bytes())
-}
-
 /// User and group; the groups it is a member of are added, unless a group was asked for.
 fn look_up(root: BorrowedFd<'_>, user: &User, groups: &mut Groups, home: &mut Home) -> Result<(u32, u32), Errno> {
     let who = match &user.user {
@@ -139,21 +128,6 @@ pub(super) fn go_to(root: BorrowedFd<'_>, dir: &CStr) -> Result<(), Errno> {
     let dir = path::make(root, dir, Kind::Directory, Links::Inside)?;
     rustix::process::fchdir(dir)?;
     if sys::cwd_is_reachable() { Ok(()) } else { Err(Errno::NOENT) }
-}
-
-/// Gives up what leads to files without a path: with CAP_SYS_PTRACE the command could take nsctl's own descriptors out of its PID 1,
-/// with CAP_DAC_READ_SEARCH it could open anything by its handle (open_by_handle_at(2)) on a file system of which it sees a part.
-/// The inheritable set would bring back what was dropped.
-pub(super) fn drop_capabilities() -> Result<(), Errno> {
-    for capability in [CapabilitySet::SYS_PTRACE, CapabilitySet::DAC_READ_SEARCH] {
-        match rustix::thread::remove_capability_from_bounding_set(capability) {
-            // Without CAP_SETPCAP it is an ordinary user's process, which has no capability to give up.
-            Err(Errno::PERM) => return Ok(()),
-            other => other?,
-        }
-    }
-    let sets = rustix::thread::capabilities(None)?;
-    rustix::thread::set_capabilities(None, CapabilitySets { inheritable: CapabilitySet::empty(), ..sets })
 }
 
 /// Tries the files in turn, as execvp(3) does, and returns only to say why none could be executed: the error of the last that was

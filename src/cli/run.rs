@@ -82,6 +82,7 @@ fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
         || run.cgroup.take(name, parser)?
         || run.health.take(name, parser)?
         || run.net.take(name, parser)?
+        || run.privileges.take(name, parser)?
     {
         return Ok(());
     }
@@ -148,9 +149,7 @@ fn files(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
 fn not_here(name: &str) -> Error {
     let why = match name {
         "publish-all" | "expose" => "-p PORT publishes a port; what an image says of its ports is not read",
-        "privileged" | "cap-add" | "cap-drop" | "security-opt" | "userns" => {
-            "the command keeps the caller's capabilities; --user makes it an ordinary user"
-        }
+        "userns" => "--user makes the command an ordinary user",
         "kernel-memory" | "memory-swappiness" | "oom-kill-disable" | "cpu-rt-period" | "cpu-rt-runtime" => {
             "kernels have dropped it, or do so with cgroup v2"
         }
@@ -165,7 +164,6 @@ fn not_here(name: &str) -> Error {
         "label-file" | "annotation" => "it is --label NAME=VALUE",
         "storage-opt" => "it is --overlay-size",
         "runtime" | "isolation" => "nsctl is all there is",
-        "ulimit" => "set it before nsctl with the shell's ulimit: limits are inherited",
         "platform" | "pull" | "quiet" | "disable-content-trust" => {
             "nsctl downloads nothing; of an image for several machines it takes this one's part"
         }
@@ -228,7 +226,7 @@ mod tests {
         for words in [
             ["--verity", "sh"],
             ["-P", "sh"],
-            ["--privileged", "sh"],
+            ["--userns=auto", "sh"],
             ["-astdout", "sh"],
             ["--gpus=all", "sh"],
             ["--log-driver=none", "sh"],

@@ -104,9 +104,6 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
                 "--cgroup-delegate: it may make groups and move its processes, not change its limits",
             )
         }
-        Op::OomScore(score) => {
-            (write("/proc/self/oom_score_adj", &score.to_string()), "how soon the kernel kills it for want of memory")
-        }
         _ => (String::new(), ""),
     };
     (call, why.into())

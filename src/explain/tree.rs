@@ -90,10 +90,6 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
             ),
             "the new root takes the old one's place; two empty mounts, locked to one another, go between it and what the host's was mounted on",
         ),
-        Op::DropCapabilities => (
-            "prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE), CAP_DAC_READ_SEARCH; capset(inheritable=0)".into(),
-            "what leads out without a path: nsctl's own descriptors in PID 1, and file handles",
-        ),
         _ => unreachable!("not a step of the tree"),
     };
     (call, why.into())

@@ -16,7 +16,7 @@ use crate::linux::process::{self, Process};
 use crate::linux::{clock, file, text};
 use crate::monitor::{self, Files};
 use crate::network::{Own, Seat};
-use crate::plan::{Group, Op, Plan};
+use crate::plan::{Confine, Group, Op, Plan};
 use crate::state::{self, Attachment, Cgroup, Namespaces, Record, Status};
 
 /// Status, log, control socket and streams, in the container's directory.
@@ -107,9 +107,10 @@ pub(super) fn record(plan: &Plan, process: &Process, inherited: &Inherited) -> R
         workdir: workdir(plan),
         env: strings(plan.envp.strings()),
         oom_score_adj: plan.steps.iter().find_map(|step| match step.op {
-            Op::OomScore(score) => Some(score),
+            Op::Confine(Confine::OomScore(score)) => Some(score),
             _ => None,
         }),
+        privileges: plan.privileges.clone(),
         delegated: plan.steps.iter().any(|step| matches!(step.op, Op::MakeLeaf { .. })),
         network: super::net::seat(plan).map(attachment).or_else(|| plan.own.as_ref().map(alone)),
         cgroups: plan.groups.iter().map(cgroup).collect(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod sys;
 
+pub(crate) mod caps;
 pub(crate) mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod devices;

@@ -292,6 +292,14 @@ pub(crate) fn unshare(namespaces: u32) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_unshare, namespaces as c_long) }).map(|_| ())
 }
 
+/// keyctl(2): a new session keyring without a name, instead of the one that this process shares with its caller.
+pub(crate) fn new_session_keyring() -> Result<(), Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: c_long = 1;
+    // SAFETY: a null pointer is "without a name".
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<c_char>()) })
+        .map(|_| ())
+}
+
 /// fsopen(2) of no file system at all: EFAULT where the call is there.
 pub(crate) fn fsopen_nothing() -> Result<(), Errno> {
     // SAFETY: the kernel checks the pointer before it reads.

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use linux_raw_sys::general as k;
 
-use super::{Group, Op, Plan, Step, Who};
+use super::{Group, Op, Plan, Step, Who, confine};
 use crate::linux::cgroup::{LEAF, Version};
 use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
@@ -17,6 +17,7 @@ impl Plan {
     pub(crate) fn exec(spec: Exec, record: &Record, programs: Vec<CString>) -> Self {
         let groups: Vec<Group> = record.cgroups.iter().map(|cgroup| group(cgroup, record.delegated)).collect();
         let steps = steps(&spec, record, &groups);
+        let privileges = spec.privileges;
         let variable = |(name, value): (OsString, OsString)| {
             CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
         };
@@ -48,6 +49,7 @@ impl Plan {
             interactive: spec.interactive,
             own: None,
             memory: None,
+            privileges,
         }
     }
 }
@@ -67,6 +69,7 @@ fn group(group: &Cgroup, delegated: bool) -> Group {
 }
 
 fn steps(spec: &Exec, record: &Record, groups: &[Group]) -> Vec<Step> {
+    let privileges = &spec.privileges;
     let mut steps = Vec::new();
     let mut who = Who::Supervisor;
     let mut add = |who: Who, op: Op| steps.push(Step { who, op });
@@ -87,6 +90,8 @@ fn steps(spec: &Exec, record: &Record, groups: &[Group]) -> Vec<Step> {
 
     who = Who::Init;
     add(who, Op::CloseSupervisorsEnd);
+    // Processes of the container see it come, and could take what it has open from it once it has no more rights than they have.
+    add(who, Op::Undumpable);
     let die = [Op::DieWithSupervisor { signal: libc::SIGKILL }, Op::CheckSupervisor];
     if spec.detach {
         add(who, Op::NewSession);
@@ -107,21 +112,16 @@ fn steps(spec: &Exec, record: &Record, groups: &[Group]) -> Vec<Step> {
         add(who, Op::SendTerminal);
         add(who, Op::TakeTerminal);
     }
-    record.oom_score_adj.iter().for_each(|score| add(who, Op::OomScore(*score)));
-    if record.rooted {
-        add(who, Op::DropCapabilities);
-    }
+    confine::resources(privileges, record.oom_score_adj).for_each(|op| add(who, op));
     if let Some(dir) = &spec.workdir {
         add(who, Op::Chdir(dir.clone()));
     }
-    add(who, Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() });
-    if !spec.detach {
-        // The kernel forgets the signal when the user changes (prctl(2)).
-        add(who, Op::DieWithSupervisor { signal: libc::SIGKILL });
-        add(who, Op::CheckSupervisor);
-    }
+    let user = Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() };
+    let dies = (!spec.detach).then_some(libc::SIGKILL);
+    confine::identity(privileges, Some(user), dies).into_iter().for_each(|op| add(who, op));
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 });
+    confine::last(privileges).for_each(|op| add(who, op));
     add(who, Op::Exec);
     if spec.terminal {
         add(Who::Supervisor, Op::Relay);

@@ -123,7 +123,7 @@ impl Groups<'_> {
     /// all, unless rules were asked for.
     fn devices(&mut self, spec: &Spec) -> Result<Option<Op>> {
         let asked = !spec.cgroup.rules.is_empty();
-        if !asked && (spec.root.is_none() || self.found.is_empty()) {
+        if !asked && (spec.root.is_none() || spec.privileges.privileged || self.found.is_empty()) {
             return Ok(None);
         }
         let group = match find(&self.host.hierarchies, "devices") {

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 
-use super::{Lowers, Mount};
+use super::{Confine, Lowers, Mount};
 use crate::linux::cgroup::{Setting, Version};
 use crate::linux::devices::Rule;
 use crate::linux::mount::FileSystem;
@@ -242,7 +242,6 @@ pub(crate) enum Op {
     SendTerminal,
     /// The slave becomes the controlling terminal and the standard streams.
     TakeTerminal,
-    DropCapabilities,
     Undumpable,
     Spawn {
         group: Option<usize>,
@@ -272,12 +271,12 @@ pub(crate) enum Op {
         group: usize,
         user: Option<User>,
     },
-    OomScore(i32),
     Chdir(CString),
     BeUser {
         user: Option<User>,
         groups: Vec<Principal>,
     },
+    Confine(Confine),
     RestoreSignals,
     CloseOnExec {
         first: u32,

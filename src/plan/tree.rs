@@ -11,6 +11,7 @@ use crate::spec::{self, Changes, Namespace, Spec, What};
 
 mod defaults;
 pub(super) use defaults::devpts;
+pub(crate) use defaults::is_in_every_dev;
 
 /// Whose directory a path is relative to. What is mounted on /proc, /sys and /dev is reached by the descriptor that came of
 /// mounting it, so that nobody who can write to the root leads us elsewhere by renaming.
@@ -192,12 +193,13 @@ pub(super) fn plan(spec: &Spec, host: &Host, own_groups: bool) -> Result<Tree> {
     steps.asked_for()?;
     steps.sysctls();
     if let Some(root) = &spec.root {
-        steps.protect();
+        if !spec.privileges.unmasked {
+            steps.protect();
+        }
         if root.read_only && !steps.no_overlay(root) {
             steps.put(Mount::ReadOnlyRoot);
         }
         steps.ops.push(Op::Enter);
-        steps.ops.push(Op::DropCapabilities);
     } else if !steps.ops.is_empty() {
         steps.ops.push(Op::LeaveStage { stage: needs_stage(spec, host) });
     }
@@ -228,6 +230,9 @@ pub(super) fn cgroup_views(spec: &Spec, host: &Host, groups: &[Group]) -> Vec<Mo
         let mut fs = view.fs.clone();
         let path = [&b"/sys/fs/cgroup/"[..], view.name.to_bytes()].concat();
         let own = |group: &Group| path.strip_suffix(b"/").unwrap_or(&path) == group.mount.to_bytes();
+        if spec.privileges.privileged {
+            fs.attr &= !k::MOUNT_ATTR_RDONLY;
+        }
         if spec.cgroup.delegate && spec.namespaces.cgroup == Namespace::Private && groups.iter().any(own) {
             fs.attr &= !k::MOUNT_ATTR_RDONLY;
         }

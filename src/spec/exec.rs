@@ -6,7 +6,7 @@ use super::{Principal, User, c_string, process};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::linux::text::shown;
-use crate::state::Record;
+use crate::state::{Privileges, Record};
 
 #[derive(Debug)]
 pub(crate) struct Exec {
@@ -20,6 +20,7 @@ pub(crate) struct Exec {
     pub(crate) detach: bool,
     pub(crate) terminal: bool,
     pub(crate) interactive: bool,
+    pub(crate) privileges: Privileges,
     pub(crate) argv: Vec<CString>,
 }
 
@@ -65,6 +66,7 @@ impl Exec {
             detach: typed.detach,
             terminal: typed.tty,
             interactive: typed.interactive,
+            privileges: record.privileges.clone(),
             argv: typed.argv.into_iter().map(|word| c_string("the command", word)).collect::<Result<_>>()?,
         })
     }

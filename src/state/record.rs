@@ -8,7 +8,7 @@ use miniserde::{Deserialize, Serialize, json};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
-use super::RECORD;
+use super::{Privileges, RECORD};
 use crate::linux::{cgroup, file};
 use crate::network::PHYSICAL;
 
@@ -54,6 +54,7 @@ pub(crate) struct Record {
     pub(crate) workdir: String,
     pub(crate) env: Vec<String>,
     pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) privileges: Privileges,
     /// `--cgroup-delegate`: its command is in a group below its group of v2.
     pub(crate) delegated: bool,
     /// Its place on a network of nsctl's.

@@ -18,7 +18,6 @@ pub(super) fn is_about(op: &Op) -> bool {
             | Op::AllowDevices { .. }
             | Op::MakeLeaf { .. }
             | Op::Delegate { .. }
-            | Op::OomScore(_)
     )
 }
 
@@ -43,7 +42,6 @@ pub(super) fn sentence(plan: &Plan, op: &Op, errno: Errno) -> Error {
             format!("make the cgroup {}", dir(group))
         }
         Op::Delegate { group, .. } => format!("hand over the cgroup {}", dir(group)),
-        Op::OomScore(score) => format!("write {score} to /proc/self/oom_score_adj"),
         _ => String::new(),
     };
     Error::os(doing, errno).hint(hint(plan, op, errno))
@@ -63,7 +61,6 @@ fn hint(plan: &Plan, op: &Op, errno: Errno) -> String {
         (Op::MakeParent { .. } | Op::MakeGroup { .. } | Op::Limit { .. }, Errno::ROFS) => {
             "the cgroup mount is read-only: nsctl runs inside another container"
         }
-        (Op::OomScore(_), Errno::ACCESS | Errno::PERM) => "to make it less than it is takes CAP_SYS_RESOURCE",
         (Op::AllowDevices { .. }, _) => {
             let v2 = plan.groups.iter().any(|group| group.version == Version::V2);
             if v2 {

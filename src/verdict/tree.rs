@@ -30,7 +30,6 @@ pub(super) fn is_about(op: &Op) -> bool {
             | Op::Mount(_)
             | Op::LeaveStage { .. }
             | Op::Enter
-            | Op::DropCapabilities
             | Op::BeUser { .. }
     )
 }
@@ -53,7 +52,6 @@ pub(super) fn sentence(op: &Op, errno: Errno) -> Error {
         Op::Mount(mount) => return mounting(mount, errno),
         Op::LeaveStage { .. } => "unmount what was worked on".into(),
         Op::Enter => "pivot into the root".into(),
-        Op::DropCapabilities => "drop capabilities".into(),
         _ => "make the container's files".into(),
     };
     Error::os(doing, errno).hint(hint(op, errno))

@@ -83,7 +83,7 @@ fn dev() -> Result<(), Failed> {
     let wanted: String =
         DEV.lines().filter(|line| mqueue || !line.contains("mqueue")).map(|line| format!("{line}\n")).collect();
     must(listed == wanted, &format!("instead of {wanted}"), &outcome)?;
-    must(outcome.out.ends_with("755 0:0\n0077\n"), "the directory, and the caller's umask is kept", &outcome)
+    must(outcome.out.ends_with("755 0:0\n0022\n"), "the directory, and the umask of every container", &outcome)
 }
 
 fn terminals() -> Result<(), Failed> {

@@ -458,7 +458,7 @@ fn opened(options: &[&str]) -> Outcome {
     let root = Root::new("devices");
     let script = "cd /dev; for n in 'kmsg c 1 11' 'mem c 1 1' 'other b 99 9'; do mknod $n || echo no node; done; \
                   exec probe probe open /dev/null /dev/kmsg /dev/mem /dev/tty /dev/urandom";
-    let args = [&["run", "--rootfs", root.path()], options, &["sh", "-c", script]].concat();
+    let args = [&["run", "--cap-add", "ALL", "--rootfs", root.path()], options, &["sh", "-c", script]].concat();
     outcome(crate::nsctl::Running::start(&mut command(&args)))
 }
 
@@ -486,7 +486,10 @@ fn devices() -> Result<(), Failed> {
 fn device_rules() -> Result<(), Failed> {
     let probe = |options: &[&str]| {
         let own = own();
-        nsctl(&[&["run"], options, &["--", &own, "probe", "open", "/dev/null", "/dev/kmsg"]].concat())
+        nsctl(
+            &[&["run", "--cap-add", "ALL"], options, &["--", &own, "probe", "open", "/dev/null", "/dev/kmsg"]]
+                .concat(),
+        )
     };
     let outcome = probe(&["--pids-limit", "9"]);
     must(outcome.out == "/dev/null opened\n/dev/kmsg opened\n", "all, if nobody asked", &outcome)?;

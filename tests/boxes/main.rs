@@ -25,6 +25,7 @@ mod net;
 mod nsctl;
 mod oci;
 mod places;
+mod privileges;
 mod probe;
 mod refusals;
 mod root;
@@ -108,13 +109,14 @@ const TREES: &[(&str, &[(&str, Case)])] = &[
     ("mounts", refusals::CASES),
     ("mounts", kernel::CASES),
     ("identity", identity::CASES),
+    ("privileges", privileges::CASES),
     ("terminals", terminals::CASES),
     ("names", names::TREES),
 ];
 
 /// Who the command is depends on how files are found, not on how they were mounted.
 fn matters(group: &str, call: &str) -> bool {
-    group != "identity" || call == "openat2"
+    !["identity", "privileges"].contains(&group) || call == "openat2"
 }
 
 /// Those that would learn nothing from a mask, or set their own.

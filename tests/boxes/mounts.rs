@@ -150,7 +150,7 @@ fn propagation(option: &str) -> Outcome {
     const SCRIPT: &str = "
         until_there() { i=0; until test -e $1 || [ $((i += 1)) -gt 300 ]; do sleep 0.02; done; }
         src=$1 root=$2 option=$3; shift 3
-        \"$@\" run --rootfs $root -v $src:/data$option -- sh -c '
+        \"$@\" run --cap-add SYS_ADMIN --rootfs $root -v $src:/data$option -- sh -c '
             until_there() { i=0; until test -e $1 || [ $((i += 1)) -gt 300 ]; do sleep 0.02; done; }
             echo > /data/ready; until_there /data/go
             if test -e /data/host/mark; then echo inside: seen; else echo inside: unseen; fi

@@ -18,6 +18,7 @@ pub(crate) fn run(args: &[String]) -> ! {
         Some("serve") => crate::net::world::serve(number(1) as u16),
         Some("call") => crate::net::world::callers(&args[1..]),
         Some("escape") => crate::hostile::escape(&args[1..]),
+        Some("privileges") => crate::privileges::probe(),
         Some("marker") => {
             println!("a program of the host's");
             std::process::exit(0)

@@ -177,7 +177,7 @@ fn upper_on_ramfs() -> Result<(), Failed> {
 /// One container in another, whose root is an overlay.
 fn upper_on_overlay() -> Result<(), Failed> {
     let volume = format!("{}:/bin/nsctl", fs::canonicalize(binary())?.display());
-    let options = ["-v", &volume, "-e", "NSCTL_ROOT=/tmp/state"];
+    let options = ["-v", &volume, "-e", "NSCTL_ROOT=/tmp/state", "--cap-add", "ALL"];
     let outcome = inside(&options, "nsctl run --rootfs / --overlay-upper /up -- true");
     let wanted = "nsctl: --overlay-upper /up is on overlay, which cannot keep an overlay's changes: ";
     must(outcome.code == 125 && outcome.err.starts_with(wanted), "refused by name", &outcome)?;

@@ -42,6 +42,11 @@ const DEVICES: &[(&CStr, u32, u32, u32)] = &[
     (c"tty", 0o666, 5, 0),
 ];
 
+/// Whether a container has a device of this name whatever was asked for.
+pub(crate) fn is_in_every_dev(name: &CStr) -> bool {
+    DEVICES.iter().any(|(known, ..)| *known == name)
+}
+
 /// Where pseudoterminals come from; 5 is the group tty everywhere.
 pub(in crate::plan) fn devpts() -> FileSystem {
     FileSystem::new(
@@ -57,7 +62,8 @@ impl Steps<'_> {
         let proc = FileSystem::new(c"proc", "", QUIET);
         let at = Place::new(Base::Root, c"proc", true);
         self.put(Mount::Fs { fs: proc, at, keep: Some(Base::Proc), optional: false });
-        let sys = FileSystem::new(c"sysfs", "", QUIET | k::MOUNT_ATTR_RDONLY);
+        let read_only = if self.spec.privileges.unmasked { 0 } else { k::MOUNT_ATTR_RDONLY };
+        let sys = FileSystem::new(c"sysfs", "", QUIET | read_only);
         let at = Place::new(Base::Root, c"sys", true);
         self.put(Mount::Fs { fs: sys, at, keep: Some(Base::Sys), optional: false });
     }

@@ -15,6 +15,10 @@ fn writer(root: &Root) -> std::io::Result<std::fs::File> {
     std::fs::File::create(root.at("written"))
 }
 
+/// What a root inside can be given without being given the host (run --help).
+const STRONG: &[&str] =
+    &["--cap-add", "ALL", "--cap-drop", "SYS_PTRACE,DAC_READ_SEARCH", "--security-opt", "no-new-privileges=false"];
+
 fn all(name: &str, options: &[&str], words: &[&str]) -> Result<(), Failed> {
     let canary = Canary::new(name);
     let source = Source::new(name);
@@ -41,16 +45,22 @@ fn all(name: &str, options: &[&str], words: &[&str]) -> Result<(), Failed> {
     if escaped.is_empty() { Ok(()) } else { Err(escaped.join("\n").into()) }
 }
 
+/// As everybody has it.
+pub(super) fn as_usual() -> Result<(), Failed> {
+    all("escapes-as-usual", &[], &[])?;
+    all("escapes-as-usual-rw", &["--rw", "--no-init"], &[])
+}
+
 pub(super) fn overlay() -> Result<(), Failed> {
-    all("escapes", &[], &[])
+    all("escapes", STRONG, &[])
 }
 
 pub(super) fn direct() -> Result<(), Failed> {
-    all("escapes-rw", &["--rw"], &[])
+    all("escapes-rw", &[STRONG, &["--rw"]].concat(), &[])
 }
 
 pub(super) fn no_init() -> Result<(), Failed> {
-    all("escapes-no-init", &["--no-init"], &[])
+    all("escapes-no-init", &[STRONG, &["--no-init"]].concat(), &[])
 }
 
 /// By mount(2). Without the new calls nothing is locked: what the host's root stands on, which should be empty, comes into sight, and on
@@ -61,7 +71,7 @@ pub(super) fn masked() -> Result<(), Failed> {
         return Ok(());
     }
     crate::masked::set(Some(("mounts", "ENOSYS")));
-    all("escapes-masked", &["--rw"], &["named-only"])
+    all("escapes-masked", &[STRONG, &["--rw"]].concat(), &["named-only"])
 }
 
 /// user.max_user_namespaces, put back at the end. Only in a guest: it is the machine's.
@@ -100,7 +110,7 @@ pub(super) fn boundary() -> Result<(), Failed> {
     let tail = ["--", "/bin/probe", "probe", "escape", "umount", &own, &nsctl_path, canary.path(), "named-only"];
     let _none = NoUserNamespaces::new()?;
     for (user, escapes) in [("0", open), ("1000:1000", false)] {
-        let outcome = nsctl(&[&["run", "--rootfs", root.path(), "--rw", "-u", user], &tail[..]].concat());
+        let outcome = nsctl(&[&["run", "--rootfs", root.path(), "--rw", "-u", user], STRONG, &tail[..]].concat());
         let word = if escapes { "ESCAPED" } else { "held " };
         must(outcome.out.contains(word), &format!("{case} {major}, user {user}: {word}"), &outcome)?;
     }
@@ -118,8 +128,7 @@ pub(super) fn from_a_chroot() -> Result<(), Failed> {
     let mut escaped = Vec::new();
     for (try_name, _) in tries::TRIES {
         let mut command = std::process::Command::new("/bin/nsctl");
-        command.args([
-            "run",
+        command.arg("run").args(STRONG).args([
             "--rootfs",
             "/inner",
             "--rw",

@@ -1,0 +1,158 @@
+//! Capabilities by name, as masks of bits (capabilities(7), linux/capability.h), and how a process comes down to some of them.
+
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+/// All that the process may have.
+pub(crate) const ALL: u64 = u64::MAX;
+
+/// In the order of their numbers. What a kernel does not know yet is not there to be given or taken.
+const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// Those that have a name here.
+pub(crate) const KNOWN: u64 = (1 << NAMES.len()) - 1;
+
+/// What docker gives to a container (its documentation, "Runtime privilege and Linux capabilities").
+pub(crate) const DEFAULT: u64 = bits(&[
+    CapabilitySet::CHOWN,
+    CapabilitySet::DAC_OVERRIDE,
+    CapabilitySet::FOWNER,
+    CapabilitySet::FSETID,
+    CapabilitySet::KILL,
+    CapabilitySet::SETGID,
+    CapabilitySet::SETUID,
+    CapabilitySet::SETPCAP,
+    CapabilitySet::NET_BIND_SERVICE,
+    CapabilitySet::NET_RAW,
+    CapabilitySet::SYS_CHROOT,
+    CapabilitySet::MKNOD,
+    CapabilitySet::AUDIT_WRITE,
+    CapabilitySet::SETFCAP,
+]);
+
+const fn bits(list: &[CapabilitySet]) -> u64 {
+    let (mut mask, mut index) = (0, 0);
+    while index < list.len() {
+        mask |= list[index].bits();
+        index += 1;
+    }
+    mask
+}
+
+/// With or without "CAP_", in letters of any case.
+pub(crate) fn by_name(name: &str) -> Option<u64> {
+    let upper = name.to_ascii_uppercase();
+    let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    NAMES.iter().position(|known| *known == name).map(|number| 1 << number)
+}
+
+/// The names of a mask, lowest first, with "CAP_" before each.
+pub(crate) fn names(mask: u64) -> impl Iterator<Item = String> {
+    let has = move |number: &usize| mask >> number & 1 == 1;
+    (0..NAMES.len()).filter(has).map(|number| ["CAP_", NAMES[number]].concat())
+}
+
+/// What the caller can use now.
+pub(crate) fn own() -> Result<u64, Errno> {
+    Ok(rustix::thread::capabilities(None)?.effective.bits())
+}
+
+/// Nothing that is executed from here on gets others than these. An ordinary user's process has none to give up, and
+/// is not asked. Does not allocate.
+pub(crate) fn bound(mask: u64) -> Result<(), Errno> {
+    for number in (0..64).filter(|number| mask >> number & 1 == 0) {
+        match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
+            // The kernel's last one was the one before.
+            Err(Errno::INVAL) => return Ok(()),
+            Err(Errno::PERM) => return Ok(()),
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Root keeps those of `mask` that it has. Another user has those of `given`, which execve(2) leaves alone only when they are
+/// ambient, and for that inheritable. Whoever else has inheritable ones has them from a file that says so (CVE-2022-29162).
+pub(crate) fn keep(mask: u64, given: u64) -> Result<(), Errno> {
+    let root = rustix::process::geteuid().is_root();
+    let had = rustix::thread::capabilities(None)?.permitted.bits();
+    let kept = CapabilitySet::from_bits_retain(had & if root { mask } else { given });
+    let ambient = if root { CapabilitySet::empty() } else { kept };
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: kept, permitted: kept, inheritable: ambient },
+    )?;
+    match rustix::thread::clear_ambient_capability_set() {
+        // Kernels before 4.3 have none.
+        Err(Errno::INVAL) if ambient.is_empty() => {}
+        other => other?,
+    }
+    for number in (0..64).filter(|number| ambient.bits() >> number & 1 == 1) {
+        rustix::thread::configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(1 << number), true)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_kernels() {
+        assert_eq!(by_name("CAP_CHOWN"), Some(1));
+        assert_eq!(by_name("sys_admin"), Some(CapabilitySet::SYS_ADMIN.bits()));
+        assert_eq!(by_name("cap_Checkpoint_restore"), Some(CapabilitySet::CHECKPOINT_RESTORE.bits()));
+        for wrong in ["", "CAP_", "CAP_CAP_CHOWN", "ALL", "21", "SYS ADMIN"] {
+            assert_eq!(by_name(wrong), None, "{wrong}");
+        }
+    }
+
+    /// What `grep Cap /proc/1/status` says in a container of docker's.
+    #[test]
+    fn the_default_is_dockers() {
+        assert_eq!(DEFAULT, 0x0000_0000_a804_25fb);
+        assert_eq!(names(DEFAULT).count(), 14);
+    }
+}

@@ -1,0 +1,75 @@
+//! What a command may do, as steps: one list for all that are started in a container, the first one and those of `exec` alike.
+//! The order is that of the rights which each step needs, and gives up.
+
+use super::Op;
+use crate::linux::caps;
+use crate::spec::resource;
+use crate::state::Privileges;
+
+/// A step by which a process gives something up for good, or takes on what its children inherit.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Confine {
+    OomScore(i32),
+    Nice(i32),
+    Limit {
+        resource: rustix::process::Resource,
+        /// As `--ulimit` has it.
+        typed: String,
+        limit: rustix::process::Rlimit,
+    },
+    Umask(u32),
+    /// A session keyring of its own.
+    Keyring,
+    /// No process gets others than these capabilities.
+    Bound(u64),
+    /// They outlive the change of the user that comes next.
+    KeepCapabilities,
+    /// Root's, and another user's.
+    Capabilities {
+        root: u64,
+        given: u64,
+    },
+    NoNewPrivileges,
+}
+
+/// What takes rights of nsctl's to change.
+pub(super) fn resources(privileges: &Privileges, oom_score: Option<i32>) -> impl Iterator<Item = Op> {
+    let limits = privileges.limits.iter().filter_map(|limit| {
+        let value = |value: Option<u64>| value.map_or("-1".into(), |value| value.to_string());
+        Some(Confine::Limit {
+            resource: resource(&limit.name)?,
+            typed: format!("{}={}:{}", limit.name, value(limit.soft), value(limit.hard)),
+            limit: rustix::process::Rlimit { current: limit.soft, maximum: limit.hard },
+        })
+    });
+    let first = [oom_score.map(Confine::OomScore), privileges.nice.map(Confine::Nice)];
+    let umask = privileges.umask.map(Confine::Umask);
+    first.into_iter().flatten().chain(limits).chain(umask).map(Op::Confine)
+}
+
+/// Who the command is, and what it can do as that: `user` is the step that makes it somebody, `dies` the signal that shall end it with
+/// its supervisor.
+pub(super) fn identity(privileges: &Privileges, user: Option<Op>, dies: Option<i32>) -> Vec<Op> {
+    let Privileges { capabilities: root, given, .. } = *privileges;
+    let confine = |wanted: bool, step: Confine| wanted.then_some(Op::Confine(step));
+    let own = !privileges.is_the_callers();
+    let changes = user.is_some();
+    [
+        confine(own, Confine::Keyring),
+        confine(root != caps::ALL, Confine::Bound(root)),
+        confine(changes && given != 0, Confine::KeepCapabilities),
+        user,
+        confine(own, Confine::Capabilities { root, given }),
+        // The kernel forgets the signal when the user changes (prctl(2)).
+        dies.filter(|_| changes).map(|signal| Op::DieWithSupervisor { signal }),
+        dies.filter(|_| changes).map(|_| Op::CheckSupervisor),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What holds for the command alone.
+pub(super) fn last(privileges: &Privileges) -> impl Iterator<Item = Op> {
+    privileges.no_new_privs.then_some(Op::Confine(Confine::NoNewPrivileges)).into_iter()
+}

@@ -1,0 +1,29 @@
+//! What went wrong where a command gives something up.
+
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::plan::Confine;
+
+pub(super) fn sentence(step: &Confine, errno: Errno) -> Error {
+    let doing = match step {
+        Confine::OomScore(score) => format!("write {score} to /proc/self/oom_score_adj"),
+        Confine::Nice(priority) => format!("set --nice {priority}"),
+        Confine::Limit { typed, .. } => format!("set --ulimit {typed}"),
+        Confine::Umask(_) | Confine::Keyring => "set what the command inherits".into(),
+        Confine::Bound(_) | Confine::KeepCapabilities | Confine::Capabilities { .. } => "drop capabilities".into(),
+        Confine::NoNewPrivileges => "set no_new_privs".into(),
+    };
+    let hint = match (step, errno) {
+        (Confine::OomScore(_), Errno::ACCESS | Errno::PERM) => "to make it less than it is takes CAP_SYS_RESOURCE",
+        (Confine::Nice(_), Errno::ACCESS | Errno::PERM) => "to make it less than it is takes CAP_SYS_NICE",
+        (Confine::Limit { .. }, Errno::PERM) => {
+            "more than the caller's hard limit (ulimit -H) takes CAP_SYS_RESOURCE; nofile ends at /proc/sys/fs/nr_open"
+        }
+        (Confine::Capabilities { .. }, Errno::PERM | Errno::INVAL) => {
+            "another user than root has capabilities only by ambient ones, Linux 4.3"
+        }
+        _ => "",
+    };
+    Error::os(doing, errno).hint(hint)
+}
