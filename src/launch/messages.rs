@@ -2,10 +2,9 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::io::Errno;
-
 use crate::error::Error;
 use crate::explain;
+use crate::linux::errno;
 use crate::plan::Plan;
 use crate::sync::{self, Detail, Message, Received};
 use crate::verdict;
@@ -25,9 +24,8 @@ pub(crate) fn meaning(
             Received::Message(Message::Step { index, micros }) => {
                 say(plan, usize::from(index), u64::from(micros));
             }
-            Received::Message(Message::Failure { index, errno }) => {
-                let errno = Errno::from_raw_os_error(errno);
-                return Some(verdict::sentence(plan, usize::from(index), errno, detail.as_ref()));
+            Received::Message(Message::Failure { index, errno: number }) => {
+                return Some(verdict::sentence(plan, usize::from(index), errno(number), detail.as_ref()));
             }
             Received::Terminal(master) => {
                 *terminal = Some(master);

@@ -25,3 +25,8 @@ pub(crate) mod tree;
 pub(crate) mod tty;
 pub(crate) mod upper;
 pub(crate) mod users;
+
+/// The error of a number that somebody else says. EIO: the kernel has none of that number (MAX_ERRNO, linux/err.h).
+pub(crate) fn errno(number: i32) -> rustix::io::Errno {
+    rustix::io::Errno::from_raw_os_error(if (1..4096).contains(&number) { number } else { libc::EIO })
+}

@@ -237,9 +237,7 @@ pub(crate) fn verdict(flags: u16, payload: &[u8]) -> Result<()> {
             said = text.to_string_lossy().into_owned();
         }
     }
-    // The kernel's numbers end at MAX_ERRNO.
-    let number = code.checked_neg().filter(|number| (1..4096).contains(number)).unwrap_or(libc::EIO);
-    Err(Refusal { errno: Errno::from_raw_os_error(number), said })
+    Err(Refusal { errno: super::errno(code.wrapping_neg()), said })
 }
 
 /// Takes it apart in every way in which answers of the kernel are.
