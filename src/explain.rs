@@ -348,5 +348,5 @@ fn flags(bits: u64) -> String {
     set.join("|")
 }
 
-#[cfg(test)]
-mod golden;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod golden;

@@ -19,7 +19,7 @@ use crate::linux::text::shown;
 use crate::plan::{self, CgroupView, DeviceNode, Ground, Lower};
 use crate::spec::{Changes, Defaults, From, Root, Spec};
 
-mod resolv;
+pub(crate) mod resolv;
 
 /// The files below a container's changes, and what an image says about its command.
 pub(crate) struct Found {

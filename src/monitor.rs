@@ -20,7 +20,7 @@ use crate::state::events::Value;
 use crate::state::{self, Cause, Phase, Status};
 use crate::sync;
 
-mod clients;
+pub(crate) mod clients;
 mod health;
 mod log;
 mod outside;

@@ -397,6 +397,17 @@ pub(crate) fn uplink(route: &Socket) -> Option<Link> {
     route.links().ok()?.into_iter().find(|link| link.index == way.interface)
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(text: &str) {
+    range::survives(text);
+    define::survives(text);
+    if let Ok(network) = json::from_str::<Network>(text) {
+        let (last, wanted) = (network.last(), Wanted::default());
+        let number = number(&network, &wanted, None);
+        assert!(number.is_ok_and(|number| number <= last) || network.gateway != "10.91.0.1" || last < 2);
+    }
+}
+
 fn directory(dir: impl AsFd, name: &CStr) -> std::result::Result<(), Errno> {
     match rustix::fs::mkdirat(dir, name, Mode::RWXU) {
         Err(Errno::EXIST) => Ok(()),

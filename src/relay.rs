@@ -22,7 +22,7 @@ use crate::linux::{clock, sys, tty};
 
 mod buffer;
 mod input;
-mod keys;
+pub(crate) mod keys;
 mod outlet;
 mod remote;
 use buffer::Buffer;
@@ -31,6 +31,8 @@ pub(crate) use keys::Keys;
 use outlet::Outlet;
 use remote::Came;
 pub(crate) use remote::Remote;
+#[cfg(any(test, fuzzing))]
+pub(crate) use remote::survives;
 
 /// Why there is nothing to relay any more.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -283,6 +283,45 @@ fn number(option: &str, typed: Option<&str>, max: u32) -> Result<Option<u32>> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(text: &str) {
+    let os = std::ffi::OsStr::new(text);
+    let _ = (mounts::volume(os), mounts::mount(os), mounts::tmpfs(os), mounts::device(os));
+    let _ = (mounts::sysctl(text, true, true), mounts::sysctl(text, false, false), signal(text));
+    let _ = (process::user(Some(text.into()), ""), process::labels(&[text.into()], &[]));
+    let _ = (process::environment(&[text.into()], &[], &[text.into()]), container_name("", text.into()));
+    let _ = (time::duration("", text), time::moment("", text, (1_767_225_600, 5)), time::moment("", text, (0, 0)));
+    let _ = publish::parse(text).map(|publish| crate::network::foreseen(&[publish]));
+    let _ = (
+        limits::size("", text),
+        cgroup::oom_score_adj(Some(text)),
+        namespace("", Some(text.into()), Namespace::Host),
+    );
+    limits::survives(text);
+    let some = || Some(text.to_string());
+    let net = cli::Net { network: some(), ip: some(), ip6: some(), mac: some(), ..cli::Net::default() };
+    let one = cli::Net { network: some(), ..cli::Net::default() };
+    for net in [net, one] {
+        let _ = Network::new(&net);
+    }
+    let net = || cli::Net { network: Some("bridge".into()), ..cli::Net::default() };
+    for net in [
+        cli::Net { ip: some(), ..net() },
+        cli::Net { ip6: some(), ..net() },
+        cli::Net { mac: some(), ..net() },
+        cli::Net { alias: vec![text.into()], ..net() },
+        cli::Net { add_host: vec![text.into()], ..net() },
+        cli::Net { dns: vec![text.into()], ..net() },
+        cli::Net { dns_search: vec![text.into()], dns_option: vec![text.into()], ..net() },
+    ] {
+        let _ = Network::new(&net).map(|network| Names::new(&net, &network.kind, true));
+    }
+    let health = cli::Health { command: Some("true".into()), interval: some(), ..cli::Health::default() };
+    let _ = (Health::new(&health), Health::new(&cli::Health { retries: some(), interval: None, ..health }));
+    let run = cli::Run { detach: true, restart: some(), ..cli::Run::default() };
+    let _ = (Keep::new(&run, true), Keep::new(&cli::Run { log_size: some(), restart: None, ..run }, true));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

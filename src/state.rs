@@ -445,3 +445,12 @@ fn remove_groups(groups: impl Iterator<Item = (CString, CString)>) {
         }
     }
 }
+
+/// The record, if it is one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(bytes: &[u8]) -> Option<Record> {
+    let _ = Words::of(bytes.to_vec(), bytes.to_vec());
+    let text = std::str::from_utf8(bytes).ok()?;
+    status::survives(text);
+    record::survives(text)
+}

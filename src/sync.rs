@@ -145,6 +145,20 @@ pub(crate) fn receive(from: impl AsFd, wait: bool) -> Option<Received> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+/// What may have come, as a message or as more about it.
+pub(crate) fn survives(bytes: &[u8]) -> (Option<Message>, Option<Detail>) {
+    let message = bytes.first_chunk().and_then(|bytes| Message::from_bytes(*bytes));
+    if let Some(message) = message {
+        assert!(Message::from_bytes(message.to_bytes()) == Some(message));
+    }
+    let detail = Detail::from_bytes(bytes);
+    if let Some(detail) = &detail {
+        assert!(Detail::from_bytes(&detail.to_bytes()).is_some());
+    }
+    (message, detail)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -184,6 +184,12 @@ impl Wanted {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) fn survives(text: &str) {
+    let filters = filter(text).into_iter().collect();
+    let _ = Wanted { since: clock::stamp((0, 0)), until: None, filters, json: false }.shown(text);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -83,6 +83,13 @@ fn is_in(part: &str, whole: &str) -> bool {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) fn survives(text: &str) {
+    let _ = read(&[text.to_string()], &["status", "exited", "until", "name", "label"]);
+    let (part, whole) = text.split_once(' ').unwrap_or((text, text));
+    let _ = is_in(part, whole);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

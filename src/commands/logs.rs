@@ -235,6 +235,18 @@ fn wait(watch: &OwnedFd) {
     while rustix::io::read(watch.as_fd(), &mut events[..]).is_ok_and(|length| length > 0) {}
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) fn survives(bytes: &[u8]) {
+    let _ = parse(bytes);
+    let wanted = Wanted { stamps: true, tail: None, since: None, until: None };
+    let count = lines([file::unnamed(bytes)].iter(), &wanted).unwrap();
+    assert!(count <= bytes.len() as u64);
+    let mut shown = Shown { wanted: &wanted, skip: count / 2, open: [false; 2] };
+    bytes.split_inclusive(|byte| *byte == b'\n').filter_map(parse).for_each(|line| {
+        let _ = shown.show(&line, &mut std::io::sink());
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,3 +50,14 @@ pub(crate) fn print(text: &str) -> Result<()> {
     file::write_all(rustix::stdio::stdout(), text.as_bytes())
         .map_err(|errno| Error::os("write to standard output", errno))
 }
+
+/// What they read of what others wrote.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(bytes: &[u8]) {
+    logs::survives(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    events::survives(text);
+    filter::survives(text);
+    stats::survives(text);
+    table::survives(text);
+}

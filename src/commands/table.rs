@@ -128,6 +128,15 @@ fn clean(cell: &str, kind: Kind) -> String {
     clean
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) fn survives(text: &str) {
+    let columns = [column("ID", Kind::Id), column("NAME", Kind::Right), column("COMMAND", Kind::Cut(4))];
+    let typed = Listing { format: Some(text.into()), ..Listing::default() };
+    for form in [form("ls", &typed, &columns), form("ls", &Listing::default(), &columns)].into_iter().flatten() {
+        let _ = form.text(&columns, vec![[text; 3].map(String::from).to_vec()]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

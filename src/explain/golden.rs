@@ -1,21 +1,18 @@
 //! Golden plans: for each `tests/plans/NAME.cmd`, the text of `--explain` is `tests/plans/NAME.plan`.
 //! The machine is made up, so that the texts are the same everywhere. `make bless` writes them anew.
 
-use std::ffi::OsString;
-use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
 
 use linux_raw_sys::general as k;
 
-use crate::cli::{self, Command};
+use crate::error::Result;
 use crate::linux::cgroup::{Hierarchy, Version};
 use crate::linux::mount::{Api, FileSystem};
 use crate::linux::net::Request;
 use crate::linux::net::conf::Switch;
 use crate::network::{self, Network, Own, Reach, Seat};
 use crate::plan::{CgroupView, DeviceNode, Ground, Host, Lower, Plan};
-use crate::spec::{Defaults, Device, From, Kind, Spec};
+use crate::spec::{Device, From, Kind, Spec};
 
 fn hierarchy(version: Version, mount: &std::ffi::CStr, controllers: &[&str]) -> Hierarchy {
     let controllers = controllers.iter().map(|name| (*name).to_string()).collect();
@@ -57,15 +54,26 @@ fn device(asked: &Device) -> DeviceNode {
 }
 
 /// The first line is the command line; with limits, the next one names the machine's cgroups; one more may name its mount calls.
+#[cfg(test)]
 fn plan_of(text: &str) -> String {
+    use crate::cli::{self, Command};
+    use crate::spec::Defaults;
     let mut lines = text.lines();
-    let words: Vec<OsString> = lines.next().unwrap().split_whitespace().map(OsString::from).collect();
+    let words: Vec<std::ffi::OsString> =
+        lines.next().unwrap().split_whitespace().map(std::ffi::OsString::from).collect();
     let spec = match cli::parse(words).unwrap_or_else(|error| panic!("{text}: {error}")).command {
         Command::Run(run) => Spec::root(&run).and_then(|root| Spec::new(*run, root, &Defaults::default())),
         Command::Simple(_) => Spec::simple("bash"),
         _ => panic!("{text} has no plan"),
     };
     let spec = spec.unwrap_or_else(|error| panic!("{text}: {error}"));
+    let groups = if spec.wants_groups() { lines.next().unwrap_or("v2") } else { "v2" };
+    let plan = plan(spec, groups, lines.next().unwrap_or("new"));
+    super::explain(&plan.unwrap_or_else(|error| panic!("{text}: {error}")))
+}
+
+/// The plan on one of the made-up machines.
+pub(crate) fn plan(spec: Spec, groups: &str, kind: &str) -> Result<Plan> {
     let limited = spec.wants_groups();
     let program = format!("/usr/bin/{}", spec.argv[0].to_string_lossy());
     let lower = spec.root.as_ref().map(|root| match &root.from {
@@ -80,7 +88,7 @@ fn plan_of(text: &str) -> String {
         id: "0123456789ab".into(),
         environ: vec![("HOME".into(), "/root".into()), ("PATH".into(), "/usr/bin".into())],
         programs: vec![std::ffi::CString::new(program).unwrap()],
-        hierarchies: if limited { hierarchies(lines.next().unwrap_or("v2")) } else { Vec::new() },
+        hierarchies: if limited { hierarchies(groups) } else { Vec::new() },
         disks: vec![rustix::fs::makedev(8, 16); spec.limits.throttle.len()],
         state: Some(c"/run/nsctl".into()),
         words: None,
@@ -88,9 +96,9 @@ fn plan_of(text: &str) -> String {
         seat: matches!(spec.network.kind, Kind::Bridge(_)).then(|| seat(&spec)),
         own: own(&spec.network.kind),
         pasta: matches!(spec.network.kind, Kind::Pasta(_)).then(|| c"/usr/bin/pasta".into()),
-        ground: Ground { devices, ..ground(lines.next().unwrap_or("new")) },
+        ground: Ground { devices, ..ground(kind) },
     };
-    super::explain(&Plan::new(spec, host).unwrap_or_else(|error| panic!("{text}: {error}")))
+    Plan::new(spec, host)
 }
 
 /// An interface with an address of its parent's subnet, whatever was asked for.
@@ -147,7 +155,8 @@ fn seat(spec: &Spec) -> Seat {
 
 #[test]
 fn golden_plans() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
+    use std::fs;
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
     let mut seen = 0;
     for entry in fs::read_dir(dir).unwrap() {
         let command = entry.unwrap().path();

@@ -98,6 +98,14 @@ fn text_of(hosts: &str, upstream: impl FnOnce() -> String, names: &Names, apart:
     (text, lost)
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(text: &str) {
+    let asking = Names { dns_search: vec!["lan".into()], ..Names::default() };
+    for (names, apart) in [(&Names::default(), false), (&Names::default(), true), (&asking, true)] {
+        let _ = text_of(text, || text.into(), names, apart);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,8 @@ mod setting;
 mod usage;
 pub(crate) use control::{Group, Groups, freezer_file, is_frozen};
 pub(crate) use setting::{Setting, controller_needs};
+#[cfg(any(test, fuzzing))]
+pub(crate) use usage::survives;
 pub(crate) use usage::{Memory, Usage, memory, oom_kills};
 
 /// The group above all containers' groups.

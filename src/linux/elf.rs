@@ -145,6 +145,17 @@ fn machine_name(machine: u64) -> String {
         .map_or_else(|| format!("machine {machine}"), |(_, name)| (*name).to_string())
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(bytes: &[u8]) {
+    use std::os::fd::AsRawFd;
+    let file = file::unnamed(bytes);
+    let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
+    if let Some(trouble) = trouble(rustix::fs::CWD, &path) {
+        let (number, text) = trouble.parts();
+        assert!(Trouble::from_parts(number, text.into()) == Some(trouble));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -73,6 +73,15 @@ pub(crate) fn write(dir: impl AsFd, path: &CStr, text: &[u8]) -> Result<(), Errn
     write_all(fd, text)
 }
 
+/// A file without a name, open at its start, that has these bytes.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn unnamed(bytes: &[u8]) -> OwnedFd {
+    let fd = rustix::fs::memfd_create(c"nsctl", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    write_all(&fd, bytes).unwrap();
+    rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(0)).unwrap();
+    fd
+}
+
 /// Makes the file or replaces it as a whole: a reader sees the old text or the new, never a part.
 /// `temporary` is a name in the same directory.
 pub(crate) fn replace(dir: impl AsFd, temporary: &CStr, path: &CStr, text: &[u8]) -> Result<(), Errno> {

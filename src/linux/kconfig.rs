@@ -36,6 +36,11 @@ fn gunzip(bytes: &[u8]) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(bytes: &[u8]) {
+    let _ = Kconfig(gunzip(bytes).unwrap_or_default()).is_set("CONFIG_A");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -118,6 +118,13 @@ fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(text: &str) {
+    for mount in text.lines().filter_map(parse) {
+        assert!(mount.target.len() <= 3 * text.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

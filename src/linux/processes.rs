@@ -124,6 +124,13 @@ fn number(word: Option<&str>) -> u64 {
     word.and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(text: &str) {
+    let mut process = Process::default();
+    process.status(text);
+    let _ = process.stat(text);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

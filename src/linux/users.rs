@@ -130,18 +130,27 @@ fn lines(file: OwnedFd, each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Errno
     }
 }
 
+/// Looks for whoever may be in a file of either kind.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(bytes: &[u8]) {
+    let file = || super::file::unnamed(bytes);
+    let wanted = bytes.split(|byte| matches!(byte, b':' | b'\n')).next().unwrap_or_default();
+    for who in [Who::Id(0), Who::Id(1000), Who::Name(wanted), Who::Name(b"ann")] {
+        let _ = user(file(), who);
+    }
+    if let Ok(Some(found)) = group(file(), wanted) {
+        assert!(found != u32::MAX);
+    }
+    let mut count = 0;
+    let _ = memberships(file(), wanted, &mut |_| count += 1);
+    assert!(count <= bytes.len());
+    let _ = id(wanted);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn file(text: &[u8]) -> OwnedFd {
-        use std::io::{Seek, Write};
-        let fd = rustix::fs::memfd_create("users", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-        let mut file = std::fs::File::from(fd);
-        file.write_all(text).unwrap();
-        file.rewind().unwrap();
-        file.into()
-    }
+    use crate::linux::file::unnamed as file;
 
     fn find(text: &[u8], who: Who<'_>) -> Option<(u32, u32, String)> {
         let user = user(file(text), who).unwrap()?;

@@ -245,3 +245,21 @@ impl Clients {
         }
     }
 }
+
+/// Packets of one who has the socket open, up to a NUL byte each.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(bytes: &[u8]) {
+    let Ok((ours, theirs)) = crate::sync::pair() else { return };
+    let mut clients = Clients::new();
+    clients.places[0] = Some(Client { socket: ours, attached: false, owes: false });
+    for packet in bytes.split(|byte| *byte == 0).filter(|packet| !packet.is_empty()).take(16) {
+        let _ = rustix::net::send(&theirs, packet, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    }
+    let mut input = None;
+    for _ in 0..16 {
+        if clients.request(&mut input).is_none() {
+            break;
+        }
+        clients.output(1, 8);
+    }
+}

@@ -202,6 +202,17 @@ fn interface(name: &str, route: &Socket, others: &[Network]) -> Result<String> {
     names.find(|name| !taken(name)).ok_or_else(|| Error::new("every name of an interface is taken"))
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(text: &str) {
+    if let Some(member) = Member::read(text) {
+        assert!(member.slot() == text);
+    }
+    let Some((range, gateway)) = text.split_once(' ') else { return };
+    if let Some(Ok(range)) = Range::parse(range).map(|range| checked(range, &[])) {
+        let _ = gateway_of(gateway.parse().ok(), Some(range));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -142,6 +142,17 @@ pub(crate) fn local() -> Result<Range> {
     Ok(Range { base: Ipv6Addr::from(bytes).into(), prefix: 64 })
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(text: &str) {
+    if let Some(range) = Range::parse(text) {
+        assert!(Range::parse(&range.to_string()) == Some(range));
+        for number in [0, 1, range.last_host(), u32::MAX] {
+            let address = range.host(number);
+            assert!(number > range.last_host() || range.number(address) == Some(number));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -77,6 +77,15 @@ impl Keys {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+/// Keys as they are named, and what is typed, with a blank between.
+pub(crate) fn survives(text: &str) {
+    let (keys, typed) = text.split_once(' ').unwrap_or((text, text));
+    if let Ok(mut keys) = Keys::parse(keys) {
+        let _ = keys.pass(typed.as_bytes(), &mut Buffer::<64>::new());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -195,3 +195,17 @@ impl Remote {
         }
     }
 }
+
+/// One message of a monitor.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(bytes: &[u8]) {
+    let Ok((ours, theirs)) = crate::sync::pair() else { return };
+    // None of nothing: that would be the end.
+    if bytes.is_empty() || rustix::net::send(&theirs, bytes, SendFlags::DONTWAIT).is_err() {
+        return;
+    }
+    let mut into = Buffer::<64>::new();
+    if let Came::Output { stream } = Remote::monitor(ours, false).take(&mut into) {
+        assert!(stream < 2 && into.left().len() < bytes.len());
+    }
+}

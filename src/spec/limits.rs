@@ -242,5 +242,24 @@ fn hugetlb(typed: &str) -> Result<(String, u64)> {
     Ok((format!("{}{unit}", bytes >> shift), if limit == "0" { 0 } else { size(option, limit)? }))
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) fn survives(text: &str) {
+    for option in [
+        "--memory",
+        "--memory-swap",
+        "--cpus",
+        "--cpu-shares",
+        "--cpu-quota",
+        "--cpuset-cpus",
+        "--pids-limit",
+        "--io-weight",
+        "--device-read-bps",
+        "--device-read-iops",
+        "--hugetlb-limit",
+    ] {
+        let _ = Limits::new(&cli::Limits(vec![(option, text.into())])).and_then(Limits::at_start);
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -148,3 +148,11 @@ pub(super) fn read(dir: &OwnedFd) -> Option<Record> {
 pub(super) fn write(dir: BorrowedFd<'_>, temporary: &CStr, record: &Record) -> Result<(), Errno> {
     file::replace(dir, temporary, RECORD, json::to_string(record).as_bytes())
 }
+
+#[cfg(any(test, fuzzing))]
+pub(super) fn survives(text: &str) -> Option<Record> {
+    let record: Record = json::from_str(text).ok()?;
+    let _ = (record.lent(), record.age(), record.places().count());
+    assert!(json::from_str::<Record>(&json::to_string(&record)).is_ok_and(|again| again == record));
+    Some(record)
+}

@@ -148,6 +148,15 @@ pub(super) fn end_unknown(dir: BorrowedFd<'_>, cause: Cause) -> Result<(), Errno
     Status { phase: Phase::Exited, code, signal, cause, finished: clock::epoch_seconds(), ..before }.write(file)
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) fn survives(text: &str) {
+    if let Some(status) = Status::parse(text) {
+        let file = file::unnamed(b"");
+        status.write(&file).unwrap();
+        assert!(Status::of(&file) == Some(status));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,6 +35,11 @@ impl Words {
     }
 
     pub(crate) fn read(dir: BorrowedFd<'_>) -> Result<Self, Errno> {
+        Self::of(file::read(dir, WORDS)?, file::read(dir, ENVIRON)?)
+    }
+
+    /// What the two files say. EINVAL: not even a directory.
+    pub(super) fn of(words: Vec<u8>, environ: Vec<u8>) -> Result<Self, Errno> {
         let split = |bytes: Vec<u8>| -> Vec<OsString> {
             let mut parts: Vec<_> =
                 bytes.split(|byte| *byte == 0).map(|part| OsStr::from_bytes(part).into()).collect();
@@ -42,7 +47,7 @@ impl Words {
             parts.pop();
             parts
         };
-        let mut words = split(file::read(dir, WORDS)?);
+        let mut words = split(words);
         if words.is_empty() {
             return Err(Errno::INVAL);
         }
@@ -51,7 +56,7 @@ impl Words {
             let at = bytes.iter().position(|byte| *byte == b'=')?;
             Some((OsString::from_vec(bytes[..at].to_vec()), OsString::from_vec(bytes[at + 1..].to_vec())))
         };
-        let environ = split(file::read(dir, ENVIRON)?).into_iter().filter_map(pair).collect();
+        let environ = split(environ).into_iter().filter_map(pair).collect();
         Ok(Self { directory: words.remove(0), words, environ })
     }
 }

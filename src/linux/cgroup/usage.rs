@@ -186,6 +186,13 @@ fn field(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(text: &str) {
+    for key in ["oom_kill", "usage_usec", "total_inactive_file"] {
+        let _ = field(text, key);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
