@@ -179,6 +179,7 @@ impl Monitor<'_> {
         }
         self.status.phase = Phase::Running;
         self.status.started = clock::epoch_seconds();
+        self.status.pid = self.command.as_ref().map_or(0, |command| command.pid as u32);
         self.write_status();
         self.note("start", &[]);
     }

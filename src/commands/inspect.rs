@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use miniserde::{Serialize, json};
 
 use super::container::{self, Container, REFUSED};
+use super::effective::{self, Effective};
 use super::print;
 use crate::cli;
 use crate::error::{self, Result};
@@ -33,6 +34,8 @@ struct Inspected {
     stop_timeout: u64,
     /// While it runs, its place on a network of nsctl's.
     network_settings: Option<Attachment>,
+    /// What its command may do, while it runs.
+    privileges: Option<Effective>,
     /// By the kernel's names; the inode numbers are those of /proc/PID/ns.
     namespaces: BTreeMap<String, u64>,
     cgroups: Vec<String>,
@@ -103,6 +106,7 @@ fn inspected(container: &Container) -> Inspected {
         stop_signal: record.stop_signal.unwrap_or(libc::SIGTERM),
         stop_timeout: record.stop_timeout.unwrap_or(super::lifecycle::STOP_SECONDS),
         network_settings: record.network.clone().filter(|_| container.entry.alive),
+        privileges: effective::effective(container),
         namespaces: record.namespaces.clone(),
         cgroups: record.cgroups.iter().map(|group| format!("{}/{}", group.mount, group.dir)).collect(),
         directory: format!("{}/{}", shown(&container.place), record.id),

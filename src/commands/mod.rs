@@ -4,6 +4,7 @@ mod attach;
 pub(crate) mod check;
 mod container;
 pub(crate) mod copy;
+mod effective;
 pub(crate) mod events;
 pub(crate) mod exec;
 mod filter;

@@ -1,4 +1,4 @@
-//! How a kept container is, or how it ended: one line of a fixed length, `PHASE CODE SIGNAL CAUSE STARTED FINISHED RESTARTS`. It is
+//! How a kept container is, or how it ended: one line of a fixed length, `PHASE CODE SIGNAL CAUSE STARTED FINISHED RESTARTS PID`. It is
 //! written over in place with one pwrite(2), by nsctl inside, so that who opened it before the end can read it after the
 //! container's directory was removed.
 
@@ -61,6 +61,8 @@ pub(crate) struct Status {
     pub(crate) started: u64,
     pub(crate) finished: u64,
     pub(crate) restarts: u32,
+    /// The command's, as the container numbers it; 0: it did not start yet.
+    pub(crate) pid: u32,
 }
 
 impl Phase {
@@ -77,7 +79,16 @@ impl Cause {
 
 impl Status {
     pub(crate) fn created() -> Self {
-        Self { phase: Phase::Created, code: 0, signal: 0, cause: Cause::None, started: 0, finished: 0, restarts: 0 }
+        Self {
+            phase: Phase::Created,
+            code: 0,
+            signal: 0,
+            cause: Cause::None,
+            started: 0,
+            finished: 0,
+            restarts: 0,
+            pid: 0,
+        }
     }
 
     /// Does not allocate.
@@ -90,7 +101,7 @@ impl Status {
         }
         line.push(b" ")?;
         line.push(self.cause.name().as_bytes())?;
-        for number in [self.started, self.finished, self.restarts.into()] {
+        for number in [self.started, self.finished, self.restarts.into(), self.pid.into()] {
             line.push(b" ")?;
             line.push_number(number)?;
         }
@@ -112,6 +123,7 @@ impl Status {
             started: word()?.parse().ok()?,
             finished: word()?.parse().ok()?,
             restarts: word()?.parse().ok()?,
+            pid: word()?.parse().ok()?,
         })
     }
 
@@ -173,6 +185,7 @@ mod tests {
                     started: u64::MAX,
                     finished: u64::MAX,
                     restarts: u32::MAX,
+                    pid: u32::MAX,
                 };
                 let path = std::env::temp_dir().join(format!("nsctl-status-{}", std::process::id()));
                 let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path);
@@ -185,7 +198,7 @@ mod tests {
                 std::fs::remove_file(path).unwrap();
             }
         }
-        for text in ["", "running", "running 0 0 - 1 2", "gone 0 0 - 1 2 3", "running 256 0 - 1 2 3"] {
+        for text in ["", "running", "running 0 0 - 1 2 3", "gone 0 0 - 1 2 3 4", "running 256 0 - 1 2 3 4"] {
             assert_eq!(Status::parse(text), None, "{text}");
         }
     }

@@ -24,6 +24,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("systempaths_unconfined", system_paths),
     ("ulimits_priorities_and_masks", inherited),
     ("the_callers_keys_stay_outside", keys),
+    ("inspect_shows_what_the_kernel_says", inspected),
 ];
 
 /// What the probe prints, by name.
@@ -317,4 +318,31 @@ fn keys() -> Result<(), Failed> {
         return Err(format!("ours is {ours}, that of run {}, of exec {}", run["keyring"], exec["keyring"]).into());
     }
     Ok(())
+}
+
+/// Of the command, also after a restart, and not of nsctl as PID 1.
+fn inspected() -> Result<(), Failed> {
+    let options = ["--name", "i", "--rootfs", plain().path(), "-u", "1000:2000", "--cap-add", "NET_RAW"];
+    let more = ["--umask", "027", "--ulimit", "nofile=64", "--oom-score-adj", "5"];
+    let kept = Kept::shell(&[&options[..], &more].concat(), "sleep 600; true")?;
+    for turn in ["first", "again"] {
+        let text = kept.inspected();
+        for wanted in [
+            "\"cap_effective\":[\"CAP_NET_RAW\"]",
+            "\"cap_ambient\":[\"CAP_NET_RAW\"]",
+            "\"cap_bounding\":[\"CAP_CHOWN\",",
+            "\"no_new_privs\":true",
+            "\"uid\":\"1000\",\"gid\":\"2000\",\"groups\":[\"2000\"]",
+            "\"umask\":\"0027\",\"oom_score_adj\":5",
+            "\"Max open files\":\"64 64 files\"",
+        ] {
+            if !text.contains(wanted) {
+                return Err(format!("{turn}: no {wanted} in {text}").into());
+            }
+        }
+        says(&["restart", "-t", "0", "i"], 0, "i\n")?;
+    }
+    nsctl(&["stop", "-t", "0", "i"]);
+    let text = kept.inspected();
+    if text.contains("\"privileges\":null") { Ok(()) } else { Err(text.into()) }
 }
