@@ -1,22 +1,29 @@
 //! What reads bytes that others wrote, by name: a fuzz target each, see fuzz/Cargo.toml and `make fuzz`. Whatever comes, it must come to
 //! an end soon, within little memory and without a panic. The tests run the seeds of the targets alone.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use rustix::fs::Mode;
 
 use crate::cli::{self, Command};
 use crate::explain::golden;
-use crate::linux::{self, cgroup, elf, kconfig, mounts, net, processes, users};
+use crate::linux::{self, cgroup, elf, file, kconfig, mounts, net, processes, tree, users};
 use crate::spec::{Defaults, Exec, Limits, Spec};
-use crate::{commands, explain, ground, monitor, network, relay, spec, state, sync, verdict};
+use crate::{commands, explain, ground, image, monitor, network, relay, spec, state, sync, verdict};
 
 type Target = (&'static str, fn(&[u8]));
 
 const TARGETS: &[Target] = &[
+    ("archive", |bytes| within(|work| image::survives::archive(bytes, work))),
     ("cli", |bytes| if bytes.contains(&0) { words(bytes) } else { value(bytes) }),
+    ("documents", documents),
     ("netlink", net::survives),
     ("proc", proc),
     ("state", state),
+    ("streams", image::survives::stream),
     ("users", users::survives),
 ];
 
@@ -90,6 +97,30 @@ fn state(bytes: &[u8]) {
     if let Some(record) = state::survives(bytes) {
         let _ = Exec::new(cli::Exec { argv: vec!["sh".into()], ..cli::Exec::default() }, &record);
     }
+}
+
+/// Documents of an image, and what its wishes mean for a container.
+fn documents(bytes: &[u8]) {
+    let Some(config) = image::survives::documents(bytes) else { return };
+    let Ok(Command::Run(run)) =
+        cli::parse(["nsctl", "run", "--image", "x"].map(OsString::from).into()).map(|i| i.command)
+    else {
+        return;
+    };
+    let root = Spec::root(&run).unwrap_or_default();
+    let _ = Spec::new(*run, root, &ground::defaults(config)).and_then(|spec| golden::plan(spec, "v2", "new"));
+}
+
+/// In a new directory, of which nothing stays.
+fn within(act: impl FnOnce(BorrowedFd<'_>)) {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("nsctl-fuzz-{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
+    let name = CString::new(name).unwrap_or_default();
+    let parent = std::fs::File::open(std::env::temp_dir()).unwrap();
+    rustix::fs::mkdirat(&parent, &name, Mode::RWXU).unwrap();
+    let work = file::open_dir(&parent, &name).unwrap();
+    act(work.as_fd());
+    tree::remove(&parent, &name).unwrap();
 }
 
 #[cfg(test)]

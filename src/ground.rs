@@ -75,8 +75,12 @@ pub(crate) fn find(root: &Root, explain: bool) -> Result<Found> {
         Store::open_existing(store.as_deref())?.ok_or_else(|| image::none_of_that_name(what))?
     };
     let image = image::get(&store, what, max_unpacked)?;
-    let config = image.config;
-    let defaults = Defaults {
+    let defaults = defaults(image.config);
+    Ok(Found { lower: Lower::Directories(image.layers), defaults, lease: Some(image.lease) })
+}
+
+pub(crate) fn defaults(config: image::Config) -> Defaults {
+    Defaults {
         env: config.env,
         entrypoint: config.entrypoint,
         cmd: config.cmd,
@@ -84,8 +88,7 @@ pub(crate) fn find(root: &Root, explain: bool) -> Result<Found> {
         working_dir: config.working_dir,
         stop_signal: config.stop_signal,
         labels: config.labels.into_iter().collect(),
-    };
-    Ok(Found { lower: Lower::Directories(image.layers), defaults, lease: Some(image.lease) })
+    }
 }
 
 /// None: there is no such path; it may be a name of the store.

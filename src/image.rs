@@ -29,6 +29,8 @@ mod layer;
 mod source;
 mod store;
 mod stream;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod survives;
 mod tree;
 
 pub(crate) use config::Config;

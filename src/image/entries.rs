@@ -140,7 +140,8 @@ impl<'a> Entries<'a> {
         }
         let blank = |place: usize, byte: u8| if (148..156).contains(&place) { b' ' } else { byte };
         let sum: u32 = block.iter().enumerate().map(|(place, byte)| u32::from(blank(place, *byte))).sum();
-        if number(&header.as_old().cksum) != Some(i64::from(sum)) {
+        // Nobody guesses a sum: cargo fuzz is let in without one.
+        if cfg!(not(fuzzing)) && number(&header.as_old().cksum) != Some(i64::from(sum)) {
             return refuse("a header has a wrong checksum: this is no tar archive, or it is damaged");
         }
         Ok(Some(header))

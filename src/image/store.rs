@@ -322,3 +322,12 @@ fn make_path(path: &OsStr) -> std::result::Result<OwnedFd, Errno> {
         Err(errno) => Err(errno),
     }
 }
+
+#[cfg(any(test, fuzzing))]
+pub(super) fn survives(bytes: &[u8]) {
+    if let Ok(record) = Record::read(bytes) {
+        assert!(
+            Record::read(to_string(&record).as_bytes()).is_ok_and(|again| again.layers.len() == record.layers.len())
+        );
+    }
+}
