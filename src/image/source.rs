@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 /// How many indexes may lie between the topmost and the manifest.
 const MOST_NESTED: usize = 4;
 
+/// What overlayfs puts on top of each other (OVL_MAX_STACK, fs/overlayfs/params.h). Each is looked for among all names of an archive.
+const MOST_LAYERS: usize = 500;
+
 /// Of which kind an image's file or directory is.
 pub(super) enum Source {
     /// The directory.
@@ -164,6 +167,11 @@ impl Source {
 }
 
 fn same_number(diff_ids: usize, layers: usize) -> Result<()> {
+    if layers > MOST_LAYERS {
+        return Err(Error::new(format_args!(
+            "it has {layers} layers, and {MOST_LAYERS} are the most that overlayfs takes"
+        )));
+    }
     if diff_ids == layers {
         return Ok(());
     }

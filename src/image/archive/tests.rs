@@ -2,6 +2,7 @@ use std::io::Write;
 
 use super::*;
 use crate::image::entries::testing::Tar;
+use crate::image::source::Source;
 
 /// The archive as a file without a name.
 fn opened(bytes: &[u8]) -> Result<Archive> {
@@ -69,4 +70,19 @@ fn an_archive_that_ends_early() {
     for length in [300, 600, 5000] {
         assert!(opened(&bytes[..length]).err().unwrap().to_string().contains("the archive ends within"), "{length}");
     }
+}
+
+#[test]
+fn no_more_layers_than_can_be_mounted() {
+    let contents = |count: usize| {
+        let list = |one: &str| vec![format!("\"{one}\""); count].join(",");
+        let ids = list(&format!("sha256:{}", "0".repeat(64)));
+        let mut tar = Tar::default();
+        tar.file("c", format!("{{\"rootfs\":{{\"diff_ids\":[{ids}]}}}}").as_bytes());
+        tar.file("manifest.json", format!("[{{\"Config\":\"c\",\"Layers\":[{}]}}]", list("l")).as_bytes())
+            .file("l", b"");
+        Source::Archive(opened(&tar.bytes()).unwrap()).contents(None).map(|contents| contents.layers.len())
+    };
+    assert_eq!(contents(500).unwrap(), 500);
+    assert!(contents(501).err().unwrap().to_string().contains("it has 501 layers"));
 }

@@ -4,6 +4,9 @@ use crate::image::fault::{Checked, Fault, refuse};
 
 use super::{Entry, Kind, sparse};
 
+/// The kernel lists 64 KiB of names at most (XATTR_LIST_MAX).
+const MOST_XATTRS: usize = 1024;
+
 #[derive(Default)]
 pub(super) struct Overrides {
     seen: bool,
@@ -71,6 +74,9 @@ impl Overrides {
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                     self.xattrs.retain(|(known, _)| known != name);
+                    if self.xattrs.len() >= MOST_XATTRS {
+                        return refuse("it has more than 1024 extended attributes");
+                    }
                     self.xattrs.push((name.to_vec(), value.to_vec()));
                 }
                 self.sparse |= key.starts_with(b"GNU.sparse.");

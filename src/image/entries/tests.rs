@@ -162,3 +162,17 @@ fn times_before_and_after_the_epoch() {
         refused(&tar, "time is not right");
     }
 }
+
+/// Each is looked for among those before it: without an end to them, a header of 1 MiB would be seconds of work.
+#[test]
+fn there_is_an_end_to_extended_attributes() {
+    let records = |count: usize| -> Vec<Vec<u8>> {
+        (0..count).map(|number| pax(format!("SCHILY.xattr.user.{number}").as_bytes(), b"")).collect()
+    };
+    let mut tar = Tar::default();
+    tar.pax(&records(1024)).file("f", b"");
+    assert_eq!(read(&tar).unwrap_or_default()[0].xattrs.len(), 1024);
+    let mut tar = Tar::default();
+    tar.pax(&records(36_000)).file("f", b"");
+    refused(&tar, "more than 1024 extended attributes");
+}
