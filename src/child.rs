@@ -60,6 +60,8 @@ pub(crate) struct Inherited {
     /// The caller's signal mask, and whether it ignored SIGCHLD.
     pub(crate) mask: u64,
     pub(crate) sigchld_ignored: bool,
+    /// Capabilities that the command does not get, since what would make them harmless is missing here.
+    pub(crate) withheld: u64,
     /// Send a message for every step (`-v`).
     pub(crate) verbose: bool,
     /// When the supervisor began, in microseconds of the monotonic clock.
@@ -151,7 +153,7 @@ impl Child<'_> {
             Op::NewCgroupNamespace => sys::unshare(k::CLONE_NEWCGROUP)?,
             Op::MountGroup { group, writable } => self.mount_group(*group, *writable)?,
             Op::Delegate { group, user } => self.delegate(*group, user.as_ref())?,
-            Op::Confine(step) => confine::step(step)?,
+            Op::Confine(step) => confine::step(step, self.inherited.withheld)?,
             Op::Chdir(dir) if self.plan.rooted => identity::go_to(self.root()?.as_fd(), dir)?,
             Op::Chdir(dir) => rustix::process::chdir(dir.as_c_str())?,
             Op::BeUser { user, groups } => {

@@ -129,6 +129,8 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(spec: Spec, host: Host) -> Result<Self> {
         let (groups, limits) = groups::plan(&spec, &host)?;
+        let mut spec = spec;
+        spec.privileges.capabilities &= !confine::withheld(&spec, &limits);
         let own_groups = !groups.is_empty();
         let mut flags = u64::from(k::CLONE_NEWNS);
         let mut joins = Vec::new();

@@ -8,7 +8,7 @@ use crate::linux::{caps, file, sys};
 use crate::plan::Confine;
 
 #[inline(never)]
-pub(super) fn step(step: &Confine) -> Result<(), Errno> {
+pub(super) fn step(step: &Confine, withheld: u64) -> Result<(), Errno> {
     match step {
         Confine::OomScore(score) => set_oom_score(*score),
         Confine::Nice(priority) => rustix::process::setpriority_process(None, *priority),
@@ -22,9 +22,9 @@ pub(super) fn step(step: &Confine) -> Result<(), Errno> {
             let _ = sys::new_session_keyring();
             Ok(())
         }
-        Confine::Bound(mask) => caps::bound(*mask),
+        Confine::Bound(mask) => caps::bound(mask & !withheld),
         Confine::KeepCapabilities => rustix::thread::set_keep_capabilities(true),
-        Confine::Capabilities { root, given } => caps::keep(*root, *given),
+        Confine::Capabilities { root, given } => caps::keep(root & !withheld, *given),
         Confine::NoNewPrivileges => rustix::thread::set_no_new_privs(true),
     }
 }

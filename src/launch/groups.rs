@@ -6,7 +6,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use crate::child::Inherited;
-use crate::linux::{cgroup, devices, file};
+use crate::linux::{caps, cgroup, devices, file};
 use crate::plan::{Op, Plan};
 use crate::reaper::LeftBehind;
 
@@ -40,7 +40,7 @@ pub(super) fn step(plan: &Plan, op: &Op, inherited: &mut Inherited, left: &LeftB
             match devices::allow(plan.groups[*group].version, inherited.groups[*group].as_fd(), rules) {
                 // A kernel without CONFIG_CGROUP_BPF, or an outer container that does not let us: there are still the nodes in
                 // /dev, which are no others, and mounts without devices.
-                Err(_) if *optional => {}
+                Err(_) if *optional => inherited.withheld = caps::MKNOD & !plan.privileges.given,
                 other => other?,
             }
         }

@@ -17,7 +17,7 @@ use crate::linux::{clock, file, text};
 use crate::monitor::{self, Files};
 use crate::network::{Own, Seat};
 use crate::plan::{Confine, Group, Op, Plan};
-use crate::state::{self, Attachment, Cgroup, Namespaces, Record, Status};
+use crate::state::{self, Attachment, Cgroup, Namespaces, Privileges, Record, Status};
 
 /// Status, log, control socket and streams, in the container's directory.
 pub(super) fn make(
@@ -110,7 +110,10 @@ pub(super) fn record(plan: &Plan, process: &Process, inherited: &Inherited) -> R
             Op::Confine(Confine::OomScore(score)) => Some(score),
             _ => None,
         }),
-        privileges: plan.privileges.clone(),
+        privileges: Privileges {
+            capabilities: plan.privileges.capabilities & !inherited.withheld,
+            ..plan.privileges.clone()
+        },
         delegated: plan.steps.iter().any(|step| matches!(step.op, Op::MakeLeaf { .. })),
         network: super::net::seat(plan).map(attachment).or_else(|| plan.own.as_ref().map(alone)),
         cgroups: plan.groups.iter().map(cgroup).collect(),

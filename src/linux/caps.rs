@@ -51,6 +51,9 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
+/// With it a device of any number can be made, the host's disks among them.
+pub(crate) const MKNOD: u64 = CapabilitySet::MKNOD.bits();
+
 /// Those that have a name here.
 pub(crate) const KNOWN: u64 = (1 << NAMES.len()) - 1;
 

@@ -3,7 +3,7 @@
 
 use super::Op;
 use crate::linux::caps;
-use crate::spec::resource;
+use crate::spec::{Spec, resource};
 use crate::state::Privileges;
 
 /// A step by which a process gives something up for good, or takes on what its children inherit.
@@ -30,6 +30,12 @@ pub(crate) enum Confine {
         given: u64,
     },
     NoNewPrivileges,
+}
+
+/// Without a cgroup that says which devices can be opened, root in a root of its own makes none, unless that was asked for by name.
+pub(super) fn withheld(spec: &Spec, limits: &[Op]) -> u64 {
+    let closed = limits.iter().any(|op| matches!(op, Op::AllowDevices { .. }));
+    if closed || spec.root.is_none() || spec.privileges.privileged { 0 } else { caps::MKNOD & !spec.privileges.given }
 }
 
 /// What takes rights of nsctl's to change.

@@ -19,6 +19,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("what_is_given_by_name_another_user_has", ambient),
     ("what_the_caller_does_not_have_is_refused", not_to_give),
     ("set_uid_programs", set_uid),
+    ("devices_are_made_only_where_none_can_be_opened", devices),
     ("privileged_holds_nothing_back", privileged),
     ("explain_lists_what_privileged_gives_away", given_away),
     ("systempaths_unconfined", system_paths),
@@ -103,8 +104,9 @@ const DOCKERS: &[(&str, &str)] = &[
     ("priority", "0"),
 ];
 
+/// With a group, as docker's have one.
 fn defaults() -> Result<(), Failed> {
-    let found = inside(&[]);
+    let found = inside(&["--pids-limit", "99"]);
     let ours = fs::read_to_string("/proc/self/oom_score_adj")?;
     for (name, wanted) in DOCKERS {
         // It is the caller's, and a test's may be another one.
@@ -123,7 +125,7 @@ fn alike() -> Result<(), Failed> {
     let scratch = Scratch::new("alike");
     let output = format!("{}:/w", scratch.dir("w"));
     fs::set_permissions(scratch.at("w"), fs::Permissions::from_mode(0o777))?;
-    let rooted = ["--rootfs", plain().path(), "-v", &volume, "-v", &output];
+    let rooted = ["--rootfs", plain().path(), "-v", &volume, "-v", &output, "--pids-limit", "99"];
     for options in [
         &[][..],
         &["-u", "1000:2000", "--group-add", "44"],
@@ -170,11 +172,13 @@ fn without_key(facts: &Facts) -> Facts {
 
 fn added_and_dropped() -> Result<(), Failed> {
     for (options, wanted) in [
-        (&["--cap-add", "NET_ADMIN"][..], "00000000a80435fb"),
-        (&["--cap-add", "cap_net_admin", "--cap-drop", "CAP_CHOWN"], "00000000a80435fa"),
+        (&["--cap-add", "NET_ADMIN"][..], "00000000a00435fb"),
+        (&["--cap-add", "NET_ADMIN", "--pids-limit", "99"], "00000000a80435fb"),
+        (&["--cap-add", "NET_ADMIN,MKNOD"], "00000000a80435fb"),
+        (&["--cap-add", "cap_net_admin", "--cap-drop", "CAP_CHOWN"], "00000000a00435fa"),
         (&["--cap-drop", "ALL"], NONE),
         (&["--cap-drop", "all", "--cap-add", "CHOWN,KILL"], "0000000000000021"),
-        (&["--cap-drop", "CHOWN", "--cap-add", "CHOWN"], "00000000a80425fb"),
+        (&["--cap-drop", "CHOWN", "--cap-add", "CHOWN"], "00000000a00425fb"),
     ] {
         let found = inside(options);
         for name in ["CapPrm", "CapEff", "CapBnd"] {
@@ -230,7 +234,7 @@ fn set_uid() -> Result<(), Failed> {
     };
     let off = ["--security-opt", "no-new-privileges=false"];
     for (options, wanted) in
-        [(&[][..], NONE), (&off, "00000000a80425fb"), (&[off[0], off[1], "--cap-drop", "CHOWN"], "00000000a80425fa")]
+        [(&[][..], NONE), (&off, "00000000a00425fb"), (&[off[0], off[1], "--cap-drop", "CHOWN"], "00000000a00425fa")]
     {
         let found = run(options);
         if found != wanted {
@@ -238,6 +242,33 @@ fn set_uid() -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// CAP_MKNOD and a disk's number are the disk. With a group the number does not help; without one there is no CAP_MKNOD.
+fn devices() -> Result<(), Failed> {
+    let script = "mknod /dev/disk b 7 0 || exit 3; cat /dev/disk > /dev/null || exit 4";
+    for (options, code) in [
+        (&[][..], 3),
+        (&["--no-init"], 3),
+        (&["--cgroup", "none"], 3),
+        (&["--pids-limit", "99"], 4),
+        (&["--pids-limit", "99", "--no-init"], 4),
+        (&["-d"], 4),
+    ] {
+        let args = [&["run", "--rootfs", plain().path()], options, &["sh", "-c", script]].concat();
+        let mut outcome = nsctl(&args);
+        if options == ["-d"] {
+            let kept = Kept(outcome.out.trim().into());
+            outcome = nsctl(&["wait", kept.id()]);
+            must(outcome.out == format!("{code}\n"), "detached", &outcome)?;
+            continue;
+        }
+        must(outcome.code == code, &format!("{options:?}: {code}"), &outcome)?;
+        must(outcome.err.contains("peration not permitted"), "the kernel says so", &outcome)?;
+    }
+    let kept = Kept::shell(&["--cgroup", "none", "--rootfs", plain().path()], "sleep 600; true")?;
+    let outcome = nsctl(&["exec", kept.id(), "sh", "-c", script]);
+    must(outcome.code == 3, "exec as run", &outcome)
 }
 
 fn privileged() -> Result<(), Failed> {
