@@ -125,3 +125,21 @@ fn there_are_no_threads() {
         assert!(!text.contains("std::thread"), "{file} uses threads");
     }
 }
+
+/// README says which test tries what: each of them is there.
+#[test]
+fn tests_that_readme_names_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut boxes = Vec::new();
+    sources(&root.join("tests/boxes"), &mut boxes);
+    let boxes: String = boxes.into_iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let table = readme.split("## Security").nth(1).unwrap().split("\n## ").next().unwrap();
+    let names: Vec<&str> = table.split('`').filter(|word| word.contains("::") && !word.ends_with("::")).collect();
+    assert!(names.len() > 40, "{names:?}");
+    for name in names {
+        let (group, short) = name.split_once("::").unwrap();
+        let here = boxes.contains(&format!("\"{name}\"")) || boxes.contains(&format!("(\"{short}\""));
+        assert!(here && boxes.contains(group), "no test {name}");
+    }
+}

@@ -98,6 +98,8 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("hostile::cve_2024_21626_program", process::program),
     ("hostile::cve_2024_40635_users", users::forms),
     ("hostile::cve_2024_40635_user_files", users::files),
+    ("hostile::cve_2021_43784_long_id_map", users::long_map),
+    ("hostile::cve_2020_17367_no_shell", users::no_shell),
     ("hostile::cve_2024_45310_mkdir_race", races::mkdir),
     ("hostile::cve_2024_9341_destinations_through_links", links::destinations),
     ("hostile::cve_2025_24965_hosts_is_a_link", links::texts),

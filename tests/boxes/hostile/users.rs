@@ -166,3 +166,41 @@ fn in_time(root: &Root, user: &str) -> Result<Outcome, Failed> {
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     Ok(outcome(Running::start(&mut command)))
 }
+
+/// A map of more ranges and more bytes than any kernel takes (340 lines, a page before 4.15) is refused, and not cut to what fits.
+pub(super) fn long_map() -> Result<(), Failed> {
+    let canary = Canary::new("map");
+    let root = Root::plain("map").dir("m");
+    let ranges: Vec<String> = (0..8000u32).map(|range| format!("{}-{}-1", range * 2, range * 2 + 1)).collect();
+    let text = ranges.join("#");
+    assert!(text.len() > 64 << 10);
+    let volume = format!("{}:/m:idmap=uids={text};gids=0-0-1", canary.path());
+    let outcome = inside(&root, &["-v", &volume], "ls /m");
+    must(outcome.code == 125 && outcome.err.lines().count() == 1 && outcome.err.len() < 2048, "refused", &outcome)?;
+    canary.check()
+}
+
+/// What is typed goes into no shell, wherever it is used.
+pub(super) fn no_shell() -> Result<(), Failed> {
+    let canary = Canary::new("shell");
+    let root = Root::plain("shell");
+    let word = format!("$(touch {0}/new);`touch {0}/new`", canary.path());
+    for options in [
+        ["--name", &word],
+        ["--hostname", &word],
+        ["--label", &word],
+        ["--cidfile", &word],
+        ["--pidfile", &word],
+        ["--cgroup-parent", &word],
+        ["--env", &word],
+        ["--user", &word],
+        ["--log", &word],
+        ["--network", &word],
+        ["--security-opt", &word],
+    ] {
+        let outcome = inside(&root, &options, "true");
+        must(outcome.code == 0 || outcome.code == 125, options[0], &outcome)?;
+        canary.check()?;
+    }
+    Ok(())
+}
