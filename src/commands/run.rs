@@ -303,7 +303,7 @@ pub(super) fn amount(bytes: u64) -> String {
         return format!("{bytes} bytes");
     }
     let (unit, name) = if bytes >= 1 << 20 { (1 << 20, "MiB") } else { (1 << 10, "KiB") };
-    let tenths = (bytes.saturating_mul(10) + unit / 2) / unit;
+    let tenths = bytes.saturating_mul(10).saturating_add(unit / 2) / unit;
     match tenths % 10 {
         0 => format!("{} {name}", tenths / 10),
         rest => format!("{}.{rest} {name}", tenths / 10),
@@ -417,5 +417,6 @@ mod tests {
         {
             assert_eq!(amount(bytes), text);
         }
+        assert!(amount(u64::MAX).ends_with(" MiB"));
     }
 }

@@ -154,7 +154,8 @@ fn sums(text: &str) -> (u64, u64) {
     let others = interfaces.filter(|(name, _)| *name != "lo");
     others.fold((0, 0), |(came, went), (_, figures)| {
         let mut figures = figures.split_whitespace().map(|figure| figure.parse().unwrap_or(0));
-        (came + figures.next().unwrap_or(0), went + figures.nth(7).unwrap_or(0))
+        let (more, gone) = (figures.next().unwrap_or(0), figures.nth(7).unwrap_or(0));
+        (u64::saturating_add(came, more), u64::saturating_add(went, gone))
     })
 }
 
@@ -210,7 +211,8 @@ fn tenths(part: u64, whole: u64) -> String {
 
 #[cfg(any(test, fuzzing))]
 pub(super) fn survives(text: &str) {
-    let _ = sums(text);
+    let (came, went) = sums(text);
+    let _ = (amount(came), amount(went), tenths(came, went));
 }
 
 #[cfg(test)]
@@ -227,5 +229,7 @@ eth1:1 2 3 4 5 6 7 8 9
   odd:
 ";
         assert_eq!(sums(text), (1201, 349));
+        let most = u64::MAX;
+        assert_eq!(sums(&format!("{text}eth2: {most}\n")), (most, 349));
     }
 }

@@ -115,7 +115,7 @@ impl Process {
         let mut words = text.rsplit_once(')')?.1.split_ascii_whitespace();
         self.state = words.next()?.chars().next()?;
         let (user, system) = (number(words.nth(10)), number(words.next()));
-        self.cpu = (user + system) * TICK_MILLISECONDS;
+        self.cpu = user.saturating_add(system).saturating_mul(TICK_MILLISECONDS);
         Some(())
     }
 }
@@ -144,6 +144,8 @@ mod tests {
         assert_eq!((name.as_str(), process.parent, process.uid, process.inside), ("a) b", 7, 2, 5));
         assert_eq!((process.rss, process.tasks, process.state, process.cpu), (12 << 10, 3, 'S', 1750));
         assert_eq!(process.stat("70 (cut"), None);
+        process.stat("70 (a) S 7 1 1 0 -1 4 0 0 0 0 18446744073709551615 1 0 0").unwrap();
+        assert_eq!(process.cpu, u64::MAX);
     }
 
     #[test]
