@@ -18,7 +18,7 @@ use crate::linux::file;
 use crate::linux::net::conf::Conf;
 use crate::linux::net::lease::Leases;
 use crate::linux::net::look::Link;
-use crate::linux::net::{Socket, VETH, undo};
+use crate::linux::net::{Refusal, Socket, VETH, undo};
 use crate::linux::sys::net::{RangeLock, range_lock};
 
 mod define;
@@ -388,6 +388,12 @@ fn seat(network: Network, number: u32, wanted: &Wanted<'_>, route: &Socket) -> R
         veth: c_string(&format!("{VETH}{}", wanted.id)),
         network,
     })
+}
+
+/// The kernel's word and its sentence; `doing` names the act and its object.
+#[cold]
+fn refused(doing: &str, refusal: &Refusal) -> Error {
+    Error::os(doing, refusal.errno).because(&refusal.said)
 }
 
 /// The interface that leads to the world.

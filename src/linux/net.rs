@@ -140,7 +140,8 @@ impl Socket {
         self.answers(sequence, true, &mut |_, _| {})
     }
 
-    /// Asks a question; hands each answer's type and payload on.
+    /// Asks a question; hands each answer's type and payload on. EAGAIN: what was listed changed meanwhile, and something may be
+    /// missing.
     pub(crate) fn get(&self, message: &Message, each: &mut dyn FnMut(u16, &[u8])) -> Result<()> {
         let sequence = self.next();
         let dump = message.flags & n::NLM_F_DUMP as u16 == n::NLM_F_DUMP as u16;
@@ -169,6 +170,7 @@ impl Socket {
         each: &mut dyn FnMut(u16, &[u8]),
     ) -> std::result::Result<(), (u32, Refusal)> {
         let mut bytes = vec![0; BUFFER];
+        let mut torn = false;
         loop {
             let length = match rustix::net::recv(&self.fd, &mut bytes[..], RecvFlags::empty()) {
                 Ok((length, _)) => length,
@@ -180,11 +182,13 @@ impl Socket {
                 if !sequences.contains(&answer.sequence) {
                     continue;
                 }
+                torn |= answer.flags & n::NLM_F_DUMP_INTR as u16 != 0;
                 match answer.kind {
-                    NLMSG_ERROR => {
-                        return verdict(answer.flags, answer.payload).map_err(|refusal| (answer.sequence, refusal));
+                    NLMSG_ERROR | NLMSG_DONE => {
+                        let outcome = verdict(&answer);
+                        let outcome = if torn { outcome.and(Err(Errno::AGAIN.into())) } else { outcome };
+                        return outcome.map_err(|refusal| (answer.sequence, refusal));
                     }
-                    NLMSG_DONE => return Ok(()),
                     kind => {
                         each(kind, answer.payload);
                         if !all {
@@ -220,9 +224,12 @@ pub(crate) fn answers(bytes: &[u8]) -> impl Iterator<Item = Answer<'_>> {
     })
 }
 
-/// What NLMSG_ERROR says: 0 is an acknowledgement; otherwise, with NETLINK_EXT_ACK, there may be a sentence.
-pub(crate) fn verdict(flags: u16, payload: &[u8]) -> Result<()> {
-    let Some((code, rest)) = payload.split_first_chunk::<4>() else { return Err(Errno::BADMSG.into()) };
+/// What NLMSG_ERROR and the end of a dump say: 0 is an acknowledgement; otherwise, with NETLINK_EXT_ACK, there may be a sentence.
+pub(crate) fn verdict(answer: &Answer<'_>) -> Result<()> {
+    let (flags, done) = (answer.flags, answer.kind == NLMSG_DONE);
+    let Some((code, rest)) = answer.payload.split_first_chunk::<4>() else {
+        return if done { Ok(()) } else { Err(Errno::BADMSG.into()) };
+    };
     let code = i32::from_ne_bytes(*code);
     if code == 0 {
         return Ok(());
@@ -231,7 +238,11 @@ pub(crate) fn verdict(flags: u16, payload: &[u8]) -> Result<()> {
     if flags & n::NLM_F_ACK_TLVS as u16 != 0 {
         // The header of the request; with it the whole, if the kernel does not know NETLINK_CAP_ACK.
         let request = rest.first_chunk::<4>().map_or(HEADER, |length| u32::from_ne_bytes(*length) as usize);
-        let skip = if flags & n::NLM_F_CAPPED as u16 != 0 { HEADER } else { request.next_multiple_of(4) };
+        let skip = match flags & n::NLM_F_CAPPED as u16 != 0 {
+            _ if done => 0,
+            true => HEADER,
+            false => request.next_multiple_of(4),
+        };
         let text = find_attr(rest.get(skip..).unwrap_or_default(), NLMSGERR_ATTR_MSG);
         if let Some(Ok(text)) = text.map(CStr::from_bytes_until_nul) {
             said = text.to_string_lossy().into_owned();
@@ -246,7 +257,7 @@ pub(crate) fn survives(bytes: &[u8]) {
     assert!(answers(bytes).count() <= bytes.len() / HEADER + 1);
     look::survives(bytes);
     for answer in answers(bytes) {
-        let _ = verdict(answer.flags, answer.payload);
+        let _ = verdict(&answer);
         look::survives(answer.payload);
     }
     received(bytes);
@@ -269,13 +280,17 @@ mod tests {
     use super::*;
 
     fn refusal(code: i32, flags: i32, rest: &[u8]) -> Refusal {
-        let payload = [&code.to_ne_bytes()[..], rest].concat();
-        verdict(flags as u16, &payload).unwrap_err()
+        of(NLMSG_ERROR, flags, &[&code.to_ne_bytes()[..], rest].concat()).unwrap_err()
+    }
+
+    fn of(kind: u16, flags: i32, payload: &[u8]) -> Result<()> {
+        verdict(&Answer { kind, flags: flags as u16, sequence: 0, payload })
     }
 
     #[test]
     fn a_refusal_has_the_kernels_sentence() {
-        assert_eq!(verdict(0, &[0; 20]), Ok(()));
+        assert_eq!(of(NLMSG_ERROR, 0, &[0; 20]), Ok(()));
+        assert_eq!(of(NLMSG_ERROR, 0, &[]), Err(Errno::BADMSG.into()));
         assert_eq!(refusal(-libc::EEXIST, 0, &[0; 16]), Refusal::from(Errno::EXIST));
         let mut header = [0u8; HEADER];
         header[0] = 40;
@@ -284,6 +299,10 @@ mod tests {
         assert_eq!(refusal(-libc::EINVAL, flags, &[&header[..], sentence].concat()).said, "too bad");
         let whole = [&header[..], &[7; 24], sentence].concat();
         assert_eq!(refusal(-libc::EINVAL, n::NLM_F_ACK_TLVS, &whole).said, "too bad");
+        // The end of a dump has no request's header.
+        assert_eq!([of(NLMSG_DONE, 0, &[]), of(NLMSG_DONE, 0, &[0; 4])], [Ok(()), Ok(())]);
+        let end = [&(-libc::EINVAL).to_ne_bytes()[..], sentence].concat();
+        assert_eq!(of(NLMSG_DONE, n::NLM_F_ACK_TLVS, &end).unwrap_err().said, "too bad");
     }
 
     /// Whatever comes, it is taken apart without a panic, and without reading on for ever.

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::net::IpAddr;
 
-use super::Range;
+use super::{Range, refused};
 use crate::error::{Error, Result};
 use crate::linux::net::look::Link;
 use crate::linux::net::{Refusal, Request, Socket, Upon};
@@ -40,7 +40,7 @@ impl Own {
     /// Looks at the interface of the host's, and whether it may be had.
     pub(crate) fn find(asked: &Asked<'_>, route: &Socket) -> Result<Self> {
         let shown = asked.parent.to_string_lossy();
-        let failed = |refusal: Refusal| Error::os("look at the interfaces", refusal.errno);
+        let failed = |refusal: Refusal| refused("look at the interfaces", &refusal);
         let link = route.link(asked.parent).map_err(failed)?.ok_or_else(|| {
             Error::new(format!("there is no interface {shown}"))
                 .hint("ip link lists them; one that is in a container comes back with its end")

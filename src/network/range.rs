@@ -3,9 +3,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Network;
+use super::{Network, refused};
 use crate::error::{Error, Result};
-use crate::linux::net::Socket;
+use crate::linux::net::{Refusal, Socket};
 
 /// All addresses that begin with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,7 +26,8 @@ impl Range {
     /// None: it is none, or has bits beyond its prefix.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = text.split_once('/')?;
-        let range = Self { base: address.parse().ok()?, prefix: prefix.parse().ok()? };
+        let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let range = Self { base: address.parse().ok()?, prefix: prefix.parse().ok().filter(|_| digits)? };
         (range.prefix <= range.bits() && range.cut(range.base) == range.base).then_some(range)
     }
 
@@ -129,7 +130,7 @@ pub(super) fn used(route: &Socket, others: &[Network]) -> Result<Vec<(Range, Str
         }));
         Ok(())
     };
-    look().map_err(|refusal: crate::linux::net::Refusal| Error::os("list the routes", refusal.errno))?;
+    look().map_err(|refusal: Refusal| refused("list the routes", &refusal))?;
     Ok(used)
 }
 
@@ -167,7 +168,7 @@ mod tests {
         let range6 = Range::parse("fd00:1::/64").unwrap();
         assert_eq!(range6.host(0x10).to_string(), "fd00:1::10");
         assert_eq!((range6.number("fd00:1::2".parse().unwrap()), range6.last_host()), (Some(2), u32::MAX));
-        for wrong in ["", "10.0.0.0", "10.0.0.1/24", "10.0.0.0/33", "fd00::/129", "x/8"] {
+        for wrong in ["", "10.0.0.0", "10.0.0.1/24", "10.0.0.0/33", "10.0.0.0/+24", "fd00::/129", "x/8"] {
             assert_eq!(Range::parse(wrong), None, "{wrong}");
         }
         assert!(Range::parse("0.0.0.0/0").unwrap().meets(&range) && !range6.meets(&range));

@@ -1,7 +1,7 @@
 //! Which network a container has.
 
 use std::ffi::CString;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Namespace, c_string, container_name};
 use crate::cli;
@@ -132,14 +132,26 @@ fn pasta(options: &str) -> Result<Vec<CString>> {
     options.split(',').filter(|word| !word.is_empty()).map(|word| c_string("--network pasta", word.into())).collect()
 }
 
-fn address<T: std::str::FromStr>(option: &str, typed: Option<&str>, bits: u8) -> Result<Given<T>> {
+fn address<T: std::str::FromStr + Copy + Into<IpAddr>>(
+    option: &str,
+    typed: Option<&str>,
+    bits: u8,
+) -> Result<Given<T>> {
     let Some(typed) = typed else { return Ok(None) };
     let (address, prefix) = typed.split_once('/').map_or((typed, None), |(address, prefix)| (address, Some(prefix)));
     let prefix = prefix.map(|prefix| prefix.parse().ok().filter(|prefix| (1..=bits).contains(prefix)));
-    match (address.parse(), prefix) {
+    // Some of them the kernel takes, and nothing comes of it.
+    let of_a_host = |address: &T| {
+        let address: IpAddr = (*address).into();
+        !(address.is_unspecified()
+            || address.is_loopback()
+            || address.is_multicast()
+            || address == IpAddr::from([255; 4]))
+    };
+    match (address.parse().ok().filter(of_a_host).ok_or(()), prefix) {
         (Ok(address), None) => Ok(Some((address, None))),
         (Ok(address), Some(Some(prefix))) => Ok(Some((address, Some(prefix)))),
-        _ => Err(Error::new(format!("{option} {typed} is no address"))),
+        _ => Err(Error::new(format!("{option} {typed} is no address of a host"))),
     }
 }
 
@@ -199,6 +211,9 @@ mod tests {
             ("macvlan:eth0", "10.0.0.9/33"),
             ("macvlan:eth0", "10.0.0.9/0"),
             ("macvlan:eth0", "10.0.0"),
+            ("macvlan:eth0", "0.0.0.0/24"),
+            ("macvlan:eth0", "224.0.0.5/24"),
+            ("macvlan:eth0", "127.0.0.1/8"),
         ] {
             assert!(of(network, wrong).is_err(), "{network} {wrong}");
         }

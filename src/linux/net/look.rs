@@ -115,10 +115,16 @@ impl Socket {
     }
 
     fn dump<T>(&self, kind: r::_bindgen_ty_62, header: &[u8], read: fn(&[u8]) -> Option<T>) -> Result<Vec<T>> {
-        let mut found = Vec::new();
         let message = Message::new(kind as u16, n::NLM_F_DUMP, header);
-        self.get(&message, &mut |_, bytes| found.extend(read(bytes)))?;
-        Ok(found)
+        let mut tries = 0;
+        loop {
+            let mut found = Vec::new();
+            match self.get(&message, &mut |_, bytes| found.extend(read(bytes))) {
+                // It changed while it was listed.
+                Err(refusal) if refusal.errno == Errno::AGAIN && tries < 5 => tries += 1,
+                other => return other.map(|()| found),
+            }
+        }
     }
 }
 
