@@ -179,6 +179,10 @@ impl Container {
             _ => self.error.take().unwrap_or_else(|| verdict::sentence(plan, index, errno, None).because(&self.why)),
         };
         self.give_up(plan);
+        // One nsctl may start several: the next one is not to begin where this one was to live.
+        if let Some(net) = self.net.take() {
+            let _ = net.leave();
+        }
         Err(error)
     }
 

@@ -178,7 +178,7 @@ impl Networks {
 
     /// Takes a place on the network of that name; the default one is made if it is not there. To be called under the lock.
     pub(crate) fn join(&self, name: &str, wanted: &Wanted<'_>, route: Socket) -> Result<(Seat, Stay)> {
-        let first = self.heal(false);
+        let first = self.heal(false) && define::no_bridges(&route)?;
         let network = self.network(name, &route)?;
         let open = |errno| Error::os(format!("open the network {name}"), errno);
         let dir = self.dir_of(name).map_err(open)?;
@@ -187,6 +187,13 @@ impl Networks {
         let mut seat = seat(network, number, wanted, &route)?;
         let stay =
             Stay::new(self.dir.try_clone().map_err(|_| open(Errno::MFILE))?, dir, leases, route).map_err(open)?;
+        if seat.up && !stay.leases.others() {
+            let interface = &seat.network.interface;
+            return Err(Error::new(format!("there is an interface {interface}, and it is not the network {name}'s"))
+                .hint(format!(
+                    "ip link del {interface} removes it; nsctl network rm {name}, and the next one has another"
+                )));
+        }
         seat.reach = Reach::look(&seat, &stay.route, stay.netfilter.as_ref(), &stay.conf, first);
         Ok((seat, stay))
     }
@@ -283,8 +290,8 @@ impl Network {
 
     /// The highest number of a host.
     pub(crate) fn last(&self) -> u32 {
-        let last6 = self.range6().map_or(MOST, |range| range.last_host());
-        self.range().map_or(0, |range| range.last_host()).min(MOST).min(last6)
+        let last6 = self.range6().map_or(u32::MAX, |range| range.last_host());
+        self.range().map_or(0, |range| range.last_host()).min(last6)
     }
 }
 
@@ -333,6 +340,8 @@ fn number(network: &Network, wanted: &Wanted<'_>, leases: Option<&Leases>) -> Re
         return Ok(number);
     }
     let gateway = network.range()?.number(network.gateway.parse().map_err(|_| network.broken())?);
+    // As many as there can be containers, and the bridge.
+    let last = last.min(MOST + 1);
     for number in (1..=last).filter(|number| Some(*number) != gateway) {
         if take(number)? {
             if free6(number)? {
@@ -367,8 +376,7 @@ fn seat(network: Network, number: u32, wanted: &Wanted<'_>, route: &Socket) -> R
         (None, None) => None,
     };
     let interface = c_string(&network.interface);
-    let failed = |refusal: crate::linux::net::Refusal| Error::os("look at the interfaces", refusal.errno);
-    let bridge = route.link(&interface).map_err(failed)?;
+    let bridge = route.link(&interface).map_err(|refusal| refused("look at the interfaces", &refusal))?;
     let octets = address.octets();
     Ok(Seat {
         number,
@@ -380,7 +388,8 @@ fn seat(network: Network, number: u32, wanted: &Wanted<'_>, route: &Socket) -> R
         mac: wanted.mac.unwrap_or([0x02, 0x42, octets[0], octets[1], octets[2], octets[3]]),
         mtu: match (&bridge, network.mtu) {
             (Some(bridge), _) => bridge.mtu,
-            (None, 0) => uplink(route).map_or(1500, |link| link.mtu),
+            // Below the least that IPv6 works with, it would have no address of it: whoever sends too much is told.
+            (None, 0) => uplink(route).map_or(1500, |link| link.mtu).max(define::least_mtu(address6.is_some())),
             (None, mtu) => mtu,
         },
         up: bridge.is_some(),

@@ -24,7 +24,8 @@ pub(super) fn command(change: &Change) -> String {
     const OF: &str = "inet nsctl";
     match change {
         Change::Table => format!("add table {OF}"),
-        Change::DeleteTable => format!("delete table {OF}"),
+        Change::DeleteTable { .. } => format!("delete table {OF}"),
+        Change::DeleteMap(map) => format!("delete map {OF} {}", text(map.name())),
         Change::Map(map) => {
             let address = if map.v6 { "ipv6_addr" } else { "ipv4_addr" };
             let at = if map.at { format!("{address} . ") } else { String::new() };
@@ -79,6 +80,11 @@ fn of(rule: &Rule) -> String {
             format!("ip saddr 127.0.0.0/8 oifname \"{}\" masquerade", text(interface))
         }
         Rule::Guard { interface } => format!("iifname \"{}\" ip daddr 127.0.0.0/8 drop", text(interface)),
+        Rule::Stray { interface } => {
+            format!("oifname \"{0}\" iifname != \"{0}\" ct state invalid,untracked drop", text(interface))
+        }
+        Rule::Closed { interface, out: false } => format!("oifname \"{0}\" iifname != \"{0}\" drop", text(interface)),
+        Rule::Closed { interface, out: true } => format!("iifname \"{0}\" oifname != \"{0}\" drop", text(interface)),
         Rule::Door { interface } => {
             format!("oifname \"{0}\" iifname != \"{0}\" ct state new ct status & dnat == 0 drop", text(interface))
         }

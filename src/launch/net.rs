@@ -31,6 +31,11 @@ impl Net {
         }
         self.here.get().map(AsFd::as_fd).ok_or(Errno::BADF)
     }
+
+    /// Back to the host's namespace.
+    pub(super) fn leave(&self) -> Result<(), Errno> {
+        rustix::thread::move_into_link_name_space(self.home.as_fd(), Some(LinkNameSpaceType::Network))
+    }
 }
 
 /// What a step may need of the start.
@@ -87,7 +92,7 @@ pub(super) fn step(
             let delete = Request::Delete(interface.clone()).message_for(&stay.route)?;
             undo::keep(
                 stay.network(),
-                &undo_network(delete, interface, !seat(plan).is_some_and(|seat| seat.network.internal)),
+                &undo_network(delete, interface, seat(plan).is_some_and(|seat| seat.network.internal)),
             )?;
         }
         Op::Member { aliases } => {
@@ -96,9 +101,7 @@ pub(super) fn step(
             stay.unlock();
         }
         Op::BackHome => {
-            if let Some(net) = net.take() {
-                rustix::thread::move_into_link_name_space(net.home.as_fd(), Some(LinkNameSpaceType::Network))?;
-            }
+            net.take().map_or(Ok(()), |net| net.leave())?;
         }
         _ => unreachable!("no step of the network's"),
     }

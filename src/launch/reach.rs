@@ -20,9 +20,11 @@ pub(super) fn step(op: &Op, stay: &Stay, container: Option<BorrowedFd<'_>>) -> R
         Op::Rules { done: true, .. } | Op::Switch { done: true, .. } => Ok(()),
         Op::Rules { changes, optional, .. } => match rules(changes, stay) {
             Err(error) if *optional => {
-                eprintln!(
-                    "nsctl: warning: {error}: the container reaches the host and its network, and nothing else"
-                );
+                let less = match changes.iter().any(|change| matches!(change, Change::Map(_))) {
+                    true => "the container reaches the host and its network, and nothing else",
+                    false => "nothing keeps what the host passes on out of the internal network",
+                };
+                eprintln!("nsctl: warning: {error}: {less}");
                 Ok(())
             }
             other => other,
@@ -47,7 +49,7 @@ pub(super) fn step(op: &Op, stay: &Stay, container: Option<BorrowedFd<'_>>) -> R
 
 fn rules(changes: &[Change], stay: &Stay) -> Result<()> {
     let socket = stay.netfilter.as_ref().ok_or_else(|| refused(changes, none()))?;
-    let undo = undo::Undo::Rules(nft::batch(&[Change::DeleteTable], None));
+    let undo = undo::Undo::Rules(nft::batch(&nft::farewell(changes), None));
     undo::keep(stay.networks(), &[undo]).map_err(|errno| Error::os("write down the rules of the network", errno))?;
     socket.change(changes).map_err(|refusal| refused(changes, refusal))
 }
@@ -77,6 +79,8 @@ fn set(switches: &[Switch], back: bool, stay: &Stay) {
                     done[usize::from(switch.v6)].push(interface.into());
                 }
             }
+            // The interface is gone since.
+            Err(Errno::NOENT) => {}
             Err(errno) => {
                 let error = Error::os(format!("write {}", explain::path(switch)), errno);
                 eprintln!("nsctl: warning: {error}: what the container sends may not be passed on");

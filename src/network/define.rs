@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::{DEFAULT, DEFINITION, LEASES, Leases, NEW, Network, Networks, Range, c_string, has_ipv6, range};
+use super::{DEFAULT, DEFINITION, LEASES, Leases, NEW, Network, Networks, Range, c_string, has_ipv6, range, refused};
 use crate::error::{Error, Result};
 use crate::linux::clock;
 use crate::linux::net::{Socket, undo};
@@ -17,8 +17,6 @@ const RESERVED: [&str; 8] = ["host", "none", "private", "default", "container", 
 const FILES: &str = "undo";
 /// How interfaces of networks are called, before a number.
 const INTERFACE: &str = "nsctl";
-/// The least that IPv4 and IPv6 work with (RFC 791, RFC 8200).
-const LEAST_MTU: (u32, u32) = (68, 1280);
 
 /// How a network shall be. What is not said is chosen.
 #[derive(Default)]
@@ -87,7 +85,7 @@ impl Networks {
             return Ok(false);
         }
         undo::heal(std::os::fd::AsFd::as_fd(&dir));
-        for file in [DEFINITION, NEW, LEASES, undo::UNDO] {
+        for file in [DEFINITION, NEW, LEASES, undo::UNDO, undo::NEW] {
             match rustix::fs::unlinkat(&dir, file, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(failed(errno)),
@@ -131,7 +129,7 @@ pub(super) fn network(wish: Wish, route: &Socket, others: &[Network]) -> Result<
     };
     let gateway = gateway_of(wish.gateway.map(IpAddr::V4), Some(subnet))?;
     let gateway6 = gateway_of(wish.gateway6.map(IpAddr::V6), subnet6)?;
-    let least = if subnet6.is_some() { LEAST_MTU.1 } else { LEAST_MTU.0 };
+    let least = least_mtu(subnet6.is_some());
     if wish.mtu != 0 && !(least..=65535).contains(&wish.mtu) {
         return Err(Error::new(format!("--mtu {} is not from {least} to 65535", wish.mtu)));
     }
@@ -147,6 +145,11 @@ pub(super) fn network(wish: Wish, route: &Socket, others: &[Network]) -> Result<
         created: clock::epoch_seconds(),
         labels: wish.labels,
     })
+}
+
+/// The least that IPv4 and IPv6 work with (RFC 791, RFC 8200).
+pub(super) fn least_mtu(v6: bool) -> u32 {
+    if v6 { 1280 } else { 68 }
 }
 
 /// A range that somebody named: it has room, and nobody else has it.
@@ -188,17 +191,24 @@ fn gateway_of(wanted: Option<IpAddr>, range: Option<Range>) -> Result<String> {
     }
 }
 
+/// Whether there is not one interface that may be a network's, be it of nsctl with another directory: its rules are in the same table.
+pub(super) fn no_bridges(route: &Socket) -> Result<bool> {
+    let is_ours = |name: &[u8]| {
+        name.strip_prefix(INTERFACE.as_bytes()).is_some_and(|number| number.iter().all(u8::is_ascii_digit))
+    };
+    let links = route.links().map_err(|refusal| refused("list the interfaces", &refusal))?;
+    Ok(!links.iter().any(|link| is_ours(link.name.to_bytes())))
+}
+
 /// The name of the bridge: the first that neither a network nor an interface has.
 fn interface(name: &str, route: &Socket, others: &[Network]) -> Result<String> {
-    if name == DEFAULT {
-        return Ok(format!("{INTERFACE}0"));
-    }
-    let links = route.links().map_err(|refusal| Error::os("list the interfaces", refusal.errno))?;
+    let links = route.links().map_err(|refusal| refused("list the interfaces", &refusal))?;
     let taken = |name: &str| {
         let c_name: CString = c_string(name);
         others.iter().any(|other| other.interface == name) || links.iter().any(|link| link.name == c_name)
     };
-    let mut names = (1..).map(|number: u32| format!("{INTERFACE}{number}"));
+    let first = u32::from(name != DEFAULT);
+    let mut names = (first..).map(|number: u32| format!("{INTERFACE}{number}"));
     names.find(|name| !taken(name)).ok_or_else(|| Error::new("every name of an interface is taken"))
 }
 

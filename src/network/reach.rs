@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::{Network, Port, Seat};
 use crate::linux::net::conf::{Conf, Switch};
 use crate::linux::net::nft::{self, Change, Mapping};
-use crate::linux::net::{Message, Socket, undo};
+use crate::linux::net::{Message, Socket, VETH, undo};
 
 /// For one place on a network.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -29,10 +29,10 @@ impl Reach {
     /// To be called in the host's namespace.
     pub(super) fn look(seat: &Seat, route: &Socket, netfilter: Option<&Socket>, conf: &Conf, first: bool) -> Self {
         let interface = super::c_string(&seat.network.interface);
-        let [(nat, _), ..] = nft::chains(&interface);
+        let chains = nft::chains(&interface, seat.network.internal);
         Self {
             first,
-            ruled: netfilter.is_some_and(|socket| socket.has_chain(&nat)),
+            ruled: netfilter.zip(chains.first()).is_some_and(|(socket, (chain, _))| socket.has_chain(chain)),
             bridge: at_bridge(&seat.network, &interface, conf, seat.address6.is_some()),
             forward: if seat.network.internal {
                 Vec::new()
@@ -59,6 +59,10 @@ fn switch(v6: bool, interface: &CStr, name: &str, value: u8) -> Switch {
 fn at_bridge(network: &Network, interface: &CStr, conf: &Conf, v6: bool) -> Vec<Switch> {
     let value = if network.internal { b'0' } else { b'1' };
     let mut switches = vec![switch(false, interface, "forwarding", value)];
+    // A container that says that it is a router is not to become the host's (CVE-2020-13401).
+    if conf.get(true, c"default/accept_ra").is_some() {
+        switches.push(switch(true, interface, "accept_ra", b'0'));
+    }
     if v6 && !network.internal && alone(conf) {
         switches.push(switch(true, interface, FORCE, b'1'));
     }
@@ -80,6 +84,8 @@ fn elsewhere(route: &Socket, conf: &Conf, bridge: &CStr, v6: bool) -> Vec<Switch
         links
             .iter()
             .filter(|link| link.is_up() && !link.is_loopback() && link.master == 0 && link.name.as_c_str() != bridge)
+            // Of a container that is just ending.
+            .filter(|link| !link.name.to_bytes().starts_with(VETH.as_bytes()))
     };
     let mut switches: Vec<Switch> =
         ways().filter_map(|link| conf.wish(false, &link.name, "forwarding", b'1')).collect();
@@ -112,8 +118,9 @@ impl Seat {
         let v6 = self.network.range6().filter(|_| self.address6.is_some());
         let subnets: Vec<(IpAddr, u8)> =
             self.network.range().into_iter().chain(v6).map(|range| (range.base, range.prefix)).collect();
-        let mut changes = nft::common(self.reach.first);
-        changes.extend(nft::network(&self.interface(), &subnets));
+        let internal = self.network.internal;
+        let mut changes = nft::common(self.reach.first, internal);
+        changes.extend(nft::network(&self.interface(), &subnets, internal));
         changes
     }
 
@@ -129,13 +136,9 @@ impl Seat {
 }
 
 /// What removes a network, for the last one that leaves it.
-pub(crate) fn undo_network(delete: Message, interface: &CStr, ruled: bool) -> Vec<undo::Undo> {
-    let chains = || nft::chains(interface).map(|(name, _)| Change::DeleteChain(name));
-    let mut all = vec![undo::Undo::Route(delete)];
-    if ruled {
-        all.push(undo::Undo::Rules(nft::batch(&chains(), None)));
-    }
-    all
+pub(crate) fn undo_network(delete: Message, interface: &CStr, internal: bool) -> [undo::Undo; 2] {
+    let chains = nft::chains(interface, internal).into_iter().map(|(name, _)| Change::DeleteChain(name));
+    [undo::Undo::Route(delete), undo::Undo::Rules(nft::batch(&chains.collect::<Vec<_>>(), None))]
 }
 
 /// What takes the ports of a container back.

@@ -87,11 +87,9 @@ fn reach(seat: &Seat, interface: &CString, steps: &mut Vec<Op>) {
         switches: switches.to_vec(),
         back,
     };
-    if !seat.network.internal {
-        let changes = if reach.ruled { Vec::new() } else { seat.rules() };
-        let optional = reach.ports.is_empty();
-        steps.push(Op::Rules { interface: interface.clone(), changes, optional, done: reach.ruled });
-    }
+    let changes = if reach.ruled { Vec::new() } else { seat.rules() };
+    let optional = reach.ports.is_empty();
+    steps.push(Op::Rules { interface: interface.clone(), changes, optional, done: reach.ruled });
     steps.push(switch(&reach.bridge, false, seat.up));
     steps.push(switch(&reach.forward, true, false));
     if !reach.ports.is_empty() {
@@ -109,11 +107,11 @@ fn bridge(seat: &Seat, steps: &mut Vec<Op>) {
     let octets = seat.gateway.octets();
     let mac = [0x02, 0x42, octets[0], octets[1], octets[2], octets[3]];
     let bridge = |request: Request| Op::Ask { side: Side::Outside, request, done: seat.up };
+    steps.push(Op::UndoNetwork { interface: interface.clone(), done: seat.up });
     steps.push(bridge(Request::AddBridge { name: interface.clone(), mtu: seat.mtu, mac }));
     for (address, prefix) in gateways.clone() {
         steps.push(bridge(Request::Address { name: interface.clone(), address, prefix }));
     }
-    steps.push(Op::UndoNetwork { interface: interface.clone(), done: seat.up });
     reach(seat, &interface, steps);
     empty(steps);
     steps.push(outside(Request::AddVeth {

@@ -50,7 +50,7 @@ pub(super) fn sentence(op: &Op, errno: Errno) -> Error {
             _ => "write down who is on the network",
         };
         return Error::os(doing, errno).hint(match (op, errno) {
-            (Op::NewNetwork, Errno::PERM) => "it needs root (CAP_SYS_ADMIN): run it as root",
+            (Op::NewNetwork, Errno::PERM) => "it needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN): run it as root",
             (Op::NewNetwork, Errno::INVAL) => "this kernel has none (CONFIG_NET_NS): --network host",
             (Op::NewNetwork, Errno::NOSPC) => "/proc/sys/user/max_net_namespaces is reached",
             (Op::NewNetwork, Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT) => "this kernel has no network (CONFIG_NET)",
@@ -88,10 +88,23 @@ fn hint(request: &Request, errno: Errno) -> &'static str {
         (Request::AddUpon { kind: Upon::Ipvlan, .. }, Errno::OPNOTSUPP) => {
             "this kernel has none (CONFIG_IPVLAN, the module ipvlan)"
         }
+        (Request::AddUpon { .. }, Errno::INVAL | Errno::BUSY) => {
+            "it takes an interface like those of Ethernet, on which no other kind of interface stands: ip -d link"
+        }
         (Request::AddUpon { .. } | Request::Move { .. }, Errno::NODEV) => "there is no such interface",
         (Request::AddBridge { .. }, Errno::EXIST) => "an interface of that name is there already",
+        (Request::Up(_), Errno::ADDRINUSE) => "another interface there has this --mac-address",
+        (Request::Address { .. }, Errno::ADDRNOTAVAIL | Errno::INVAL) => "that is no address that one host can have",
+        (Request::Address { .. }, Errno::EXIST) => "it has that address already",
+        (
+            Request::DefaultRoute { .. } | Request::Route { .. },
+            Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::INVAL,
+        ) => "a gateway has to be within reach itself: an address of the interface's own subnet",
         (_, Errno::PERM) => "it needs root (CAP_NET_ADMIN): run it as root",
-        _ => "",
+        (_, Errno::NOBUFS | Errno::NOSPC | Errno::NOMEM) => {
+            "the kernel has no room for another one: memory, or a limit such as /proc/sys/net/ipv6/route/max_size"
+        }
+        _ => "--explain shows it as a command of ip(8)",
     }
 }
 
@@ -100,10 +113,10 @@ pub(crate) fn rules(change: &Change, command: &str, errno: Errno) -> Error {
     let missing =
         matches!(errno, Errno::NOENT | Errno::OPNOTSUPP | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT | Errno::INVAL);
     let part = match change {
-        Change::Table | Change::DeleteTable => {
+        Change::Table | Change::DeleteTable { .. } => {
             "CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET (which takes CONFIG_IPV6), the module nf_tables"
         }
-        Change::Map(_) | Change::Elements(..) | Change::DeleteElements(..) => {
+        Change::Map(_) | Change::DeleteMap(_) | Change::Elements(..) | Change::DeleteElements(..) => {
             "CONFIG_NF_TABLES, the module nf_tables"
         }
         Change::Chain { hook: Some(Hook::NatPrerouting | Hook::NatOutput | Hook::NatPostrouting), .. } => {
@@ -115,23 +128,73 @@ pub(crate) fn rules(change: &Change, command: &str, errno: Errno) -> Error {
             Rule::ToPorts => "CONFIG_NFT_FIB_INET, the modules nft_fib_inet, nft_fib_ipv4 and nft_fib_ipv6",
             Rule::Redirect(_) => "CONFIG_NFT_NAT, the module nft_nat",
             Rule::Masquerade { .. } | Rule::FromLoopback { .. } => "CONFIG_NFT_MASQ, the module nft_masq",
-            Rule::Hairpin { .. } | Rule::Door { .. } => {
+            Rule::Hairpin { .. } | Rule::Stray { .. } | Rule::Door { .. } => {
                 "CONFIG_NFT_CT and CONFIG_NFT_MASQ, the modules nft_ct and nft_masq"
             }
-            Rule::Guard { .. } => "CONFIG_NF_TABLES, the module nf_tables",
+            Rule::Guard { .. } | Rule::Closed { .. } => "CONFIG_NF_TABLES, the module nf_tables",
         },
     };
     let error = Error::os(command, errno);
     match errno {
         _ if missing => error.hint(format!("it takes a kernel with {part}")),
         Errno::PERM => error.hint("it needs root (CAP_NET_ADMIN): run it as root"),
-        _ => error,
+        Errno::EXIST | Errno::BUSY => error.hint("somebody else changed the table: nft delete table inet nsctl"),
+        Errno::NOBUFS | Errno::NOSPC | Errno::NOMEM => error.hint("the kernel has no room for another one"),
+        _ => error.hint("nft list table inet nsctl shows what there is"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Each request says what it was about, and each refusal has a way out.
+    #[test]
+    fn a_refused_request_has_object_word_and_way_out() {
+        let name = || c"eth0".to_owned();
+        let (address, mac) = (std::net::IpAddr::from([10, 91, 0, 2]), [2; 6]);
+        let upon = |kind| Request::AddUpon { kind, parent: name(), name: c"x".to_owned(), mac: None };
+        let veth = || Request::AddVeth { name: name(), bridge: c"nsctl0".to_owned(), peer: name(), mac, mtu: 1500 };
+        for (request, errno, object, way) in [
+            (Request::AddBridge { name: name(), mtu: 0, mac }, Errno::OPNOTSUPP, "the bridge eth0", "CONFIG_BRIDGE"),
+            (Request::AddBridge { name: name(), mtu: 0, mac }, Errno::EXIST, "the bridge eth0", "there already"),
+            (veth(), Errno::OPNOTSUPP, "eth0 on nsctl0", "CONFIG_VETH"),
+            (veth(), Errno::XFULL, "eth0 on nsctl0", "1023 ports"),
+            (upon(Upon::Macvlan), Errno::OPNOTSUPP, "on eth0", "CONFIG_MACVLAN"),
+            (upon(Upon::Ipvlan), Errno::OPNOTSUPP, "on eth0", "CONFIG_IPVLAN"),
+            (upon(Upon::Macvlan), Errno::INVAL, "on eth0", "like those of Ethernet"),
+            (upon(Upon::Ipvlan), Errno::BUSY, "on eth0", "ip -d link"),
+            (Request::Move { name: name(), new_name: name() }, Errno::NODEV, "interface eth0", "no such interface"),
+            (Request::Hairpin(name()), Errno::OPNOTSUPP, "hairpin on at eth0", "--explain"),
+            (Request::Up(name()), Errno::ADDRINUSE, "interface eth0 on", "--mac-address"),
+            (
+                Request::Address { name: name(), address, prefix: 22 },
+                Errno::EXIST,
+                "eth0 the address 10.91.0.2/22",
+                "already",
+            ),
+            (Request::Address { name: name(), address, prefix: 22 }, Errno::NOBUFS, "eth0 the address", "no room"),
+            (
+                Request::DefaultRoute { name: name(), gateway: address },
+                Errno::NETUNREACH,
+                "over 10.91.0.2",
+                "own subnet",
+            ),
+            (
+                Request::Route { name: name(), to: (address, 32), gateway: None, metric: 0 },
+                Errno::NOSPC,
+                "10.91.0.2/32 over eth0",
+                "no room",
+            ),
+            (Request::Delete(name()), Errno::PERM, "the interface eth0", "CAP_NET_ADMIN"),
+        ] {
+            let error = sentence(&Op::Ask { side: crate::plan::Side::Outside, request, done: false }, errno);
+            let text = error.because("its own words").to_string();
+            for part in [object, crate::error::errno_name(errno).unwrap(), "the kernel says: its own words", way] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        }
+    }
 
     #[test]
     fn what_a_kernel_lacks_has_a_name() {

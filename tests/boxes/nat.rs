@@ -16,6 +16,11 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("a_free_port_is_found_and_shown", || world::with(free)),
     ("the_last_user_takes_all_with_it", || world::with(last)),
     ("what_was_killed_is_cleared_up", || world::with(killed)),
+    ("a_container_is_no_router_of_the_hosts", || world::with(router)),
+    ("an_internal_network_is_closed", || world::with(internal)),
+    ("two_directories_of_nsctl_do_not_meet", || world::with(apart)),
+    ("a_wide_network_has_all_its_addresses", || world::with(wide)),
+    ("an_uplink_may_be_narrow", || world::with(narrow)),
 ];
 
 /// A detached server on the default bridge, removed when it is dropped.
@@ -214,4 +219,90 @@ fn killed(_: &World) -> Result<(), Failed> {
     same(call("127.0.0.1", 8080), "10.91.0.1", "the next one still")?;
     drop(next);
     if has_table() || has_interface("nsctl0") { Err("rules are left".into()) } else { Ok(()) }
+}
+
+/// CVE-2020-13401: by an advertisement of a container's, the host would send all its IPv6 there.
+fn router(_: &World) -> Result<(), Failed> {
+    for options in [&["--ipv6=false"][..], &["--internal"], &[]] {
+        nsctl(&[&["network", "create", "lan"], options].concat());
+        let started = nsctl(&["run", "-d", "--name", "one", "--network", "lan", "sleep", "100"]);
+        let heard = switch("ipv6/conf/nsctl1/accept_ra");
+        nsctl(&["rm", "-f", "one"]);
+        nsctl(&["network", "rm", "lan"]);
+        must(started.code == 0 && matches!(heard.as_str(), "0" | ""), &format!("{options:?}: {heard}"), &started)?;
+    }
+    Ok(())
+}
+
+/// How many segments of TCP have come to a container.
+fn segments(container: &str) -> Result<String, Failed> {
+    let shown = nsctl(&["exec", container, "cat", "/proc/net/snmp"]);
+    let line = shown.out.lines().filter(|line| line.starts_with("Tcp:")).nth(1).unwrap_or_default();
+    line.split(' ').nth(10).map(String::from).ok_or_else(|| "no count of segments".into())
+}
+
+fn internal(world: &World) -> Result<(), Failed> {
+    nsctl(&["network", "create", "--internal", "--subnet", "10.7.0.0/24", "--subnet", "fd07::/64", "in"]);
+    let started = nsctl(&["run", "-d", "--name", "in", "--network", "in", "sleep", "100"]);
+    must(started.code == 0, "a container", &started)?;
+    let _server = Server::start("web", &[])?;
+    from_inside(&["10.7.0.2", "80", "fd07::2", "80"]);
+    world.outside(|| {
+        for (to, prefix, over) in [("10.7.0.0", 24, HOST), ("fd07::", 64, HOST6)] {
+            world::route(Some((to.parse().unwrap(), prefix)), over.parse().unwrap());
+        }
+        let _ = (call("10.7.0.2", 80), call("fd07::2", 80));
+    });
+    let came = segments("in")?;
+    nsctl(&["rm", "-f", "in"]);
+    nsctl(&["network", "rm", "in"]);
+    if came != "0" { Err(format!("{came} segments came in").into()) } else { Ok(()) }
+}
+
+fn apart(_: &World) -> Result<(), Failed> {
+    let other = std::env::temp_dir().join(format!("nsctl-apart-{}", std::process::id()));
+    std::fs::create_dir_all(&other).unwrap();
+    let there = |words: &[&str]| nsctl(&[&["--root", other.to_str().unwrap()], words].concat());
+    let first = Server::start("one", &["-p", "8080:80"])?;
+    let probe = own();
+    let words =
+        ["run", "-d", "--name", "two", "--network", "bridge", "-p", "8081:80", &probe, "probe", "serve", "80"];
+    let second = there(&words);
+    let found = second.code == 0 && (0..200).any(|_| there(&["logs", "two"]).out.contains("ready"));
+    let works = (call("127.0.0.1", 8080), call("127.0.0.1", 8081));
+    drop(first);
+    let alone = (call("127.0.0.1", 8081), has_interface("nsctl0"), has_table());
+    let begun = Server::start("one", &["-p", "8080:80"]);
+    there(&["rm", "-f", "two"]);
+    let back = (call("127.0.0.1", 8080), has_table());
+    drop(begun);
+    std::fs::remove_dir_all(&other).unwrap();
+    must(found, "a container of the other directory", &second)?;
+    let right = |called: &Result<String, String>| called.is_ok();
+    if !(right(&works.0) && right(&works.1) && right(&alone.0) && !alone.1 && alone.2 && right(&back.0) && back.1) {
+        return Err(format!("both {works:?}, the second {alone:?}, the first {back:?}").into());
+    }
+    if has_table() || has_interface("nsctl1") { Err("rules are left".into()) } else { Ok(()) }
+}
+
+/// More than a bridge has ports; those that nobody asks for are the first ones.
+fn wide(_: &World) -> Result<(), Failed> {
+    nsctl(&["network", "create", "--subnet", "10.8.0.0/16", "wide"]);
+    let on = |options: &[&str], words: &[&str]| nsctl(&[&["run", "--network", "wide"], options, words].concat());
+    let started = on(&["-d", "--name", "far", "--ip", "10.8.200.40"], &["sleep", "100"]);
+    let shown = nsctl(&["network", "inspect", "wide"]);
+    let taken = on(&["--ip", "10.8.200.40"], &["true"]);
+    let near = on(&[], &["ip", "-4", "addr", "show", "dev", "eth0"]);
+    nsctl(&["rm", "-f", "far"]);
+    nsctl(&["network", "rm", "wide"]);
+    must(started.code == 0 && shown.out.contains("10.8.200.40"), "an address far up", &shown)?;
+    must(taken.err.contains("--ip 10.8.200.40 is taken"), "it is taken", &taken)?;
+    must(near.out.contains("10.8.0.2/16"), "the first one that is free", &near)
+}
+
+/// Narrower than IPv6 allows.
+fn narrow(_: &World) -> Result<(), Failed> {
+    world::narrow(1000);
+    let started = nsctl(&["run", "--network", "bridge", "ip", "link", "show", "dev", "eth0"]);
+    must(started.code == 0 && started.out.contains("mtu 1280"), "a bridge", &started)
 }

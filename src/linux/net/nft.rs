@@ -4,7 +4,8 @@
 //! Four maps say where a published port leads: of IPv4 and IPv6, of all addresses of the host and of one alone. The chain `ports` looks
 //! there, for what comes from outside (`prerouting`) and for what the host itself sends (`output`). Each network has three chains of its
 //! own, named after its bridge: `nat-`, what leaves it gets the host's address; `guard-`, the host's loopback stays closed to it;
-//! `door-`, nothing begins a conversation with it but through a published port. All of them are base chains: they are removed by their
+//! `door-`, nothing begins a conversation with it but through a published port; of an internal network there is that one alone, and
+//! nothing passes. All of them are base chains: they are removed by their
 //! names, where the rule that jumps to a chain would have to be known by a number.
 
 use std::ffi::{CStr, CString};
@@ -27,10 +28,12 @@ pub(crate) const TABLE: &CStr = c"nsctl";
 pub(crate) enum Change {
     /// `add table`; it may be there.
     Table,
-    /// `delete table`, with all that is in it.
-    DeleteTable,
+    /// `delete table`. `whole`: with all that is in it; otherwise EBUSY, if there is something.
+    DeleteTable { whole: bool },
     /// `add map`; it may be there.
     Map(Map),
+    /// `delete map`, with its elements.
+    DeleteMap(Map),
     /// `add chain`; it may be there.
     Chain { name: CString, hook: Option<Hook> },
     /// `flush chain`.
@@ -99,6 +102,10 @@ pub(crate) enum Rule {
     /// `iifname INTERFACE ip daddr 127.0.0.0/8 drop`: without it, net.ipv4.conf.INTERFACE.route_localnet would let a container reach
     /// what listens on the host's loopback (CVE-2020-8558).
     Guard { interface: CString },
+    /// `oifname INTERFACE iifname != INTERFACE ct state invalid,untracked drop`: what belongs to no conversation.
+    Stray { interface: CString },
+    /// Of an internal network. `oifname INTERFACE iifname != INTERFACE drop`: nothing comes in. `out`: the other way round.
+    Closed { interface: CString, out: bool },
     /// `oifname INTERFACE iifname != INTERFACE ct state new ct status ! dnat drop`: whose way to the host's network leads over this
     /// host reaches published ports only.
     Door { interface: CString },
@@ -128,11 +135,14 @@ impl Mapping {
     }
 }
 
-/// What all networks have in common. `anew`: nobody uses it, and what may be there is thrown away.
-pub(crate) fn common(anew: bool) -> Vec<Change> {
+/// What all networks have in common, internal ones the table alone. `anew`: nobody uses it, and what may be there is thrown away.
+pub(crate) fn common(anew: bool, internal: bool) -> Vec<Change> {
     let mut changes = vec![Change::Table];
     if anew {
-        changes.extend([Change::DeleteTable, Change::Table]);
+        changes.extend([Change::DeleteTable { whole: true }, Change::Table]);
+    }
+    if internal {
+        return changes;
     }
     changes.extend(Map::ALL.map(Change::Map));
     let rule = |chain: &CStr, rule| Change::Rule { chain: chain.into(), rule };
@@ -153,24 +163,37 @@ pub(crate) fn common(anew: bool) -> Vec<Change> {
     changes
 }
 
-/// The chains of the network with this bridge.
-pub(crate) fn chains(interface: &CStr) -> [(CString, Hook); 3] {
+/// What removes these, if no network has anything in the table any more, be it one of nsctl with another directory.
+pub(crate) fn farewell(changes: &[Change]) -> Vec<Change> {
+    let shared = changes.iter().any(|change| matches!(change, Change::Map(_)));
+    let chains = [c"prerouting", c"output", c"ports"].map(|name| Change::DeleteChain(name.into()));
+    let shared = chains.into_iter().chain(Map::ALL.map(Change::DeleteMap)).filter(|_| shared);
+    shared.chain([Change::DeleteTable { whole: false }]).collect()
+}
+
+/// The chains of the network with this bridge, first that which every network has.
+pub(crate) fn chains(interface: &CStr, internal: bool) -> Vec<(CString, Hook)> {
     let name = |prefix: &str| {
         let name = [prefix.as_bytes(), interface.to_bytes()].concat();
         CString::new(name).unwrap_or_default()
     };
-    [(name("nat-"), Hook::NatPostrouting), (name("guard-"), Hook::Raw), (name("door-"), Hook::Forward)]
+    let mut chains = vec![(name("door-"), Hook::Forward)];
+    if !internal {
+        chains.extend([(name("nat-"), Hook::NatPostrouting), (name("guard-"), Hook::Raw)]);
+    }
+    chains
 }
 
 /// What a network has of its own; `subnets` are its ranges.
-pub(crate) fn network(interface: &CStr, subnets: &[(IpAddr, u8)]) -> Vec<Change> {
+pub(crate) fn network(interface: &CStr, subnets: &[(IpAddr, u8)], internal: bool) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (name, hook) in chains(interface) {
+    for (name, hook) in chains(interface, internal) {
         changes.extend([Change::Chain { name: name.clone(), hook: Some(hook) }, Change::Flush(name.clone())]);
         let interface = || CString::from(interface);
         let rules = match hook {
             Hook::Raw => vec![Rule::Guard { interface: interface() }],
-            Hook::Forward => vec![Rule::Door { interface: interface() }],
+            Hook::Forward if internal => [false, true].map(|out| Rule::Closed { interface: interface(), out }).into(),
+            Hook::Forward => vec![Rule::Stray { interface: interface() }, Rule::Door { interface: interface() }],
             Hook::NatPrerouting | Hook::NatOutput | Hook::NatPostrouting => subnets
                 .iter()
                 .flat_map(|subnet| {

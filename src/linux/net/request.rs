@@ -176,9 +176,11 @@ impl Request {
             }
             Self::DefaultRoute { name, gateway } => way(index(name)?, None, Some(*gateway), 0),
             Self::Route { name, to, gateway, metric } => way(index(name)?, Some(*to), *gateway, *metric),
+            // By its name, so that how to remove an interface can be written down before it is there.
             Self::Delete(name) => {
-                let header = Ifinfomsg { ifi_index: index(name)? as i32, ..Ifinfomsg::new() };
-                link(r::RTM_DELLINK, 0, &header)
+                let mut message = link(r::RTM_DELLINK, 0, &Ifinfomsg::new());
+                drop(PushLinkAttrs::new(&mut message.payload).push_ifname(name));
+                message
             }
         })
     }

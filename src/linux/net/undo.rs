@@ -15,7 +15,8 @@ use super::{Message, Socket};
 use crate::linux::file;
 
 pub(crate) const UNDO: &CStr = c"undo";
-const NEW: &CStr = c"undo.new";
+/// What is written, before it is [`UNDO`].
+pub(crate) const NEW: &CStr = c"undo.new";
 /// The most bytes of a batch.
 pub(crate) const MOST: usize = 8 << 10;
 /// linux/rtnetlink.h.

@@ -90,6 +90,11 @@ fn add_address(address: IpAddr, prefix: u8) {
     ask(20, &[header, attribute(2, &octets(address)), attribute(1, &octets(address))].concat());
 }
 
+/// The host's uplink takes packets of no more bytes.
+pub(crate) fn narrow(bytes: u32) {
+    ask(16, &[link(index(UPLINK), 0), attribute(4, &bytes.to_ne_bytes())].concat());
+}
+
 fn up(name: &str) {
     ask(16, &link(index(name), 1));
 }

@@ -88,7 +88,11 @@ fn body(bytes: &mut Vec<u8>, change: &Change) -> (u8, i32) {
     string(bytes, 1, TABLE);
     match change {
         Change::Table => (NEWTABLE, n::NLM_F_CREATE),
-        Change::DeleteTable => (DELTABLE, 0),
+        Change::DeleteTable { whole } => (DELTABLE, if *whole { 0 } else { NLM_F_NONREC }),
+        Change::DeleteMap(map) => {
+            string(bytes, NFTA_SET_NAME, map.name());
+            (DELSET, 0)
+        }
         Change::Map(map) => {
             let (key, key_length, data, data_length) = types(*map);
             string(bytes, NFTA_SET_NAME, map.name());
@@ -231,6 +235,17 @@ fn expressions(bytes: &mut Vec<u8>, rule: &Rule) {
             address(bytes, Of::Destination, LOOPBACK);
             verdict(bytes, DROP, None);
         }
+        Rule::Stray { interface } => {
+            device(bytes, OIFNAME, EQ, interface);
+            device(bytes, IIFNAME, NEQ, interface);
+            connection(bytes, NFT_CT_STATE, STATE_INVALID | STATE_UNTRACKED, NEQ);
+            verdict(bytes, DROP, None);
+        }
+        Rule::Closed { interface, out } => {
+            device(bytes, OIFNAME, if *out { NEQ } else { EQ }, interface);
+            device(bytes, IIFNAME, if *out { EQ } else { NEQ }, interface);
+            verdict(bytes, DROP, None);
+        }
         Rule::Door { interface } => {
             device(bytes, OIFNAME, EQ, interface);
             device(bytes, IIFNAME, NEQ, interface);
@@ -338,10 +353,10 @@ fn device(bytes: &mut Vec<u8>, key: u32, how: u32, name: &CStr) {
     compare(bytes, how, &padded);
 }
 
-/// Whether this bit is set (NEQ: it is not 0) or not (EQ).
-fn connection(bytes: &mut Vec<u8>, key: u32, bit: u32, how: u32) {
+/// Whether one of these bits is set (NEQ: they are not 0) or none (EQ).
+fn connection(bytes: &mut Vec<u8>, key: u32, bits: u32, how: u32) {
     expression(bytes, c"ct", &[(NFTA_CT_DREG, REGISTER), (NFTA_CT_KEY, key)]);
-    mask(bytes, &bit.to_ne_bytes());
+    mask(bytes, &bits.to_ne_bytes());
     compare(bytes, how, &[0; 4]);
 }
 

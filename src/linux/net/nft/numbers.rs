@@ -11,6 +11,7 @@ pub(super) const DELCHAIN: u8 = 5;
 pub(super) const NEWRULE: u8 = 6;
 pub(super) const DELRULE: u8 = 8;
 pub(super) const NEWSET: u8 = 9;
+pub(super) const DELSET: u8 = 11;
 pub(super) const NEWSETELEM: u8 = 12;
 pub(super) const DELSETELEM: u8 = 14;
 pub(super) const NFTA_CHAIN_NAME: u16 = 3;
@@ -85,6 +86,11 @@ pub(super) const NFT_NAT_DNAT: u32 = 1;
 pub(super) const NFPROTO_INET: u8 = 1;
 /// The first of the registers of four bytes each.
 pub(super) const REGISTER: u32 = 8;
+/// linux/netlink.h; the kernel's word for it is "do not delete recursively".
+pub(super) const NLM_F_NONREC: i32 = 0x100;
+/// NF_CT_STATE_INVALID_BIT, NF_CT_STATE_UNTRACKED_BIT.
+pub(super) const STATE_INVALID: u32 = 1;
+pub(super) const STATE_UNTRACKED: u32 = 64;
 /// NF_CT_STATE_BIT(IP_CT_NEW), linux/netfilter/nf_conntrack_common.h.
 pub(super) const STATE_NEW: u32 = 8;
 pub(super) const IPS_DST_NAT: u32 = 1 << 5;

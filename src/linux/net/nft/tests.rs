@@ -37,7 +37,7 @@ fn a_transaction_has_a_begin_and_an_end() {
     // NLM_F_REQUEST, _ACK (of the last change alone), _CREATE.
     assert_eq!(found, [(0x10, 1, 7), (0xa00, 0x401, 8), (0xa08, 5, 9), (0x11, 1, 10)]);
     assert_eq!(hex(&payloads(&[])[0].2), "0000000a");
-    let quiet = batch(&[Change::DeleteTable], None);
+    let quiet = batch(&[Change::DeleteTable { whole: true }], None);
     assert!(answers(&quiet).all(|message| message.sequence == 0 && message.flags & 4 == 0));
     assert_eq!(payloads(&[Change::Table])[1].2, [&[1, 0, 0, 0][..], b"\x0a\0\x01\0nsctl\0"].concat());
 }
