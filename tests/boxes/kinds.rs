@@ -30,22 +30,30 @@ const HOST: &str = "ip link set lo up; ip link add up0 type veth || exit 99; \
     $N run -d --name far --network phys:veth0 --ip 192.0.2.1/24 -- sleep 1000 >/dev/null; }; ";
 
 /// Runs a script on a host of its own.
-fn host(script: &str) -> Outcome {
+pub(crate) fn host(script: &str) -> Outcome {
+    in_namespace(&format!("{HOST}{script}"), None)
+}
+
+/// Runs a script in a network namespace in which there is nothing, without a capability.
+pub(crate) fn in_namespace(script: &str, without: Option<libc::c_ulong>) -> Outcome {
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("{HOST}{script}")]).env("N", binary()).env("NSCTL_ROOT", state());
+    command.args(["-c", script]).env("N", binary()).env("NSCTL_ROOT", state());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // SAFETY: one system call between fork and exec.
+    // SAFETY: one or two system calls between fork and exec.
     unsafe {
-        command.pre_exec(|| match libc::unshare(libc::CLONE_NEWNET) {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
+        command.pre_exec(move || {
+            let dropped = without.map_or(0, |number| libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0));
+            match (libc::unshare(libc::CLONE_NEWNET), dropped) {
+                (0, 0) => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
         });
     }
     outcome(Running::start(&mut command))
 }
 
 /// All of these are in the output, in this order.
-fn says(got: &Outcome, parts: &[&str]) -> Result<(), Failed> {
+pub(crate) fn says(got: &Outcome, parts: &[&str]) -> Result<(), Failed> {
     let text = format!("{}{}", got.out, got.err);
     let mut rest = text.as_str();
     for part in parts {

@@ -129,6 +129,7 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("images", store::CASES),
     ("nat", nat::CASES),
     ("nat", net::crowd::CASES),
+    ("nat", net::refused::CASES),
     ("verbs", verbs::CASES),
     ("verbs", copies::CASES),
     ("verbs", listed::CASES),
