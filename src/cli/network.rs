@@ -108,6 +108,7 @@ fn driver(typed: &str) -> Result<()> {
 }
 
 fn none(what: &str) -> Error {
-    Error::new(format!("nsctl network: {what}"))
-        .hint("it has create, ls, rm, inspect, prune; see nsctl network --help")
+    Error::new(format!("nsctl network: {what}")).hint(
+        "it has create, ls, rm, inspect, prune; a container has the network it was started with: run --network NAME",
+    )
 }
