@@ -80,9 +80,10 @@ const FEATURES: &[Feature] = {
                 "CONFIG_NF_TABLES_INET",
                 "CONFIG_NFT_NAT",
                 "CONFIG_NFT_MASQ",
-                "CONFIG_NFT_FIB_INET"
+                "CONFIG_NFT_FIB_INET",
+                "CONFIG_NFT_CT"
             ],
-            "modprobe nf_tables",
+            "modprobe nft_chain_nat nft_nat nft_masq nft_fib_inet nft_ct",
             probe::nf_tables
         ),
         feature!(

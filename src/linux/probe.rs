@@ -1,12 +1,13 @@
 //! Whether the kernel can do a thing for this user: by doing it, where that has no effect, not by its version.
 
 use std::ffi::CStr;
+use std::net::Ipv4Addr;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::PidfdFlags;
 
-use super::net::Socket;
+use super::net::{Socket, nft};
 use super::process::{Ended, Process, Spawned};
 use super::{cgroup, devices, file, mount, process, sys};
 
@@ -41,8 +42,12 @@ pub(crate) fn interface(kind: &CStr) -> Answer {
     })
 }
 
+/// Whether there is all that the rules of a network take: they are made.
 pub(crate) fn nf_tables() -> Answer {
-    in_new_network(&|| Socket::netfilter()?.nf_tables())
+    let subnet = (Ipv4Addr::new(10, 91, 0, 0).into(), 22);
+    let mut rules = nft::common(false, false);
+    rules.extend(nft::network(c"nsctl0", &[subnet], false));
+    in_new_network(&|| Socket::netfilter()?.change(&rules).map_err(|refused| refused.refusal.errno))
 }
 
 /// What is found out in a network namespace of its own, by a child. Errors are that there is none.

@@ -13,8 +13,6 @@ use rustix::io::Errno;
 
 use super::{Message, Result, Socket, request};
 
-/// linux/netfilter/nfnetlink.h, nf_tables.h: NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN.
-const NFT_GETGEN: u16 = 10 << 8 | 16;
 /// linux/if.h.
 pub(super) const IFF_UP: u32 = 1;
 const IFF_LOOPBACK: u32 = 8;
@@ -92,13 +90,6 @@ impl Socket {
         let mut message = request::link(r::RTM_NEWLINK, n::NLM_F_CREATE | n::NLM_F_EXCL, &Ifinfomsg::new());
         drop(PushLinkAttrs::new(&mut message.payload).nested_linkinfo().push_kind(kind).end_nested());
         self.ask(&message).map_err(|refusal| refusal.errno)
-    }
-
-    /// Asks nf_tables which generation of rules it has.
-    pub(crate) fn nf_tables(&self) -> std::result::Result<(), Errno> {
-        // nfgenmsg: of no family, version 0.
-        let message = Message { kind: NFT_GETGEN, flags: 0, payload: vec![0; 4] };
-        self.get(&message, &mut |_, _| {}).map_err(|refusal| refusal.errno)
     }
 
     pub(crate) fn links(&self) -> Result<Vec<Link>> {
