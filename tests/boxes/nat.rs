@@ -133,7 +133,7 @@ fn closed(world: &World) -> Result<(), Failed> {
          echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet; ip route add 127.0.0.0/8 via 10.91.0.1 && \
          {probe} probe call 127.0.0.1 7777"
     );
-    let inside = nsctl(&["run", "--network", "bridge", "sh", "-c", &script]);
+    let inside = nsctl(&["run", "--network", "bridge", "--cap-add", "NET_ADMIN", "sh", "-c", &script]);
     must(inside.out.starts_with("no"), "the host's loopback is closed", &inside)
 }
 
