@@ -14,7 +14,7 @@ use rustix::thread::LinkNameSpaceType;
 use crate::error::{FAILED, NOT_EXECUTABLE, NOT_FOUND};
 use crate::linux::join::Target;
 use crate::linux::process::{self, Spawned};
-use crate::linux::{clock, file, sys};
+use crate::linux::{clock, file, landlock, sys};
 use crate::monitor::Files;
 use crate::plan::{Op, Plan, Who};
 use crate::reaper::{self, LeftBehind};
@@ -81,13 +81,25 @@ struct Child<'a> {
     home: Home,
     /// The command was started before: what it sees is mounted.
     again: bool,
+    /// What is made of landlock's rules, until they are in force.
+    ruleset: Option<OwnedFd>,
 }
 
 /// Runs in the clone and never returns.
 pub(crate) fn run(plan: &Plan, inherited: &mut Inherited, left_behind: &LeftBehind, placed: bool) -> ! {
     let tree = Tree::new(plan.api);
     let terminal = Terminal::default();
-    let mut init = Child { plan, inherited, left_behind, placed, tree, terminal, home: Home::new(), again: false };
+    let mut init = Child {
+        plan,
+        inherited,
+        left_behind,
+        placed,
+        tree,
+        terminal,
+        home: Home::new(),
+        again: false,
+        ruleset: None,
+    };
     init.follow(Who::Init);
     sys::exit(FAILED)
 }
@@ -213,6 +225,7 @@ impl Child<'_> {
                 tree.enter()?;
                 inherited.close_sources();
             }
+            Op::Landlock(act) => landlock::take(act, &mut self.ruleset)?,
             Op::CloseOwnEnd | Op::Reap => unreachable!("the reaper never comes back from its spawn"),
             // The supervisor's steps: `steps_of` never gives them to a child.
             Op::DefaultSigchld

@@ -12,6 +12,7 @@ mod events;
 mod health;
 mod help;
 mod image;
+mod landlock;
 mod limits;
 mod listing;
 mod manage;
@@ -27,6 +28,7 @@ mod verbs;
 pub(crate) use health::Health;
 pub(crate) use help::{VERSION, text as help};
 pub(crate) use image::Image;
+pub(crate) use landlock::Landlock;
 pub(crate) use limits::{Cgroup, Limits};
 pub(crate) use listing::Listing;
 pub(crate) use manage::{Prune, Rename};
@@ -105,6 +107,7 @@ pub(crate) struct Run {
     pub(crate) device: Vec<OsString>,
     pub(crate) shm_size: Option<String>,
     pub(crate) sysctl: Vec<String>,
+    pub(crate) landlock: Landlock,
     pub(crate) user: Option<String>,
     pub(crate) group_add: Vec<String>,
     pub(crate) entrypoint: Option<OsString>,

@@ -14,6 +14,7 @@ mod confine;
 mod groups;
 mod identity;
 mod keep;
+mod landlock;
 mod net;
 mod rules;
 mod terminal;
@@ -162,11 +163,16 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
             let into_cgroup = if into.is_some() { "|CLONE_INTO_CGROUP" } else { "" };
             (
                 format!(
-                    "clone3({{flags={}|CLONE_PIDFD{into_cgroup}, exit_signal=SIGCHLD}}, {})",
+                    "clone3({{flags={}{}CLONE_PIDFD{into_cgroup}, exit_signal=SIGCHLD}}, {})",
                     flags(plan.clone_flags),
+                    if plan.clone_flags == 0 { "" } else { "|" },
                     if into.is_some() { 88 } else { 64 }
                 ),
-                "fork, with the child in new namespaces and a pidfd to wait for it",
+                if plan.clone_flags == 0 {
+                    "fork, with a pidfd to wait for it"
+                } else {
+                    "fork, with the child in new namespaces and a pidfd to wait for it"
+                },
             )
         }
         Op::CloseSupervisorsEnd => ("close(ours)".into(), "so that end-of-file means: the supervisor is gone"),
@@ -266,6 +272,7 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
             format!("close_range({first}, 4294967295, CLOSE_RANGE_CLOEXEC)"),
             "no descriptor of the caller or of nsctl reaches the command",
         ),
+        Op::Landlock(act) => return landlock::text(act),
         Op::Exec => (exec(plan), "from here on it is the command"),
         Op::GiveTime => (
             format!("rt_sigtimedwait(~[], …, {{tv_nsec={}}}, 8)", u32::from(MOMENT) * 1_000_000),

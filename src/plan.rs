@@ -7,6 +7,7 @@ use linux_raw_sys::general as k;
 
 use crate::error::Result;
 use crate::linux::cgroup::{Hierarchy, PARENT, Version};
+use crate::linux::landlock::Abi;
 use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
 use crate::network::{Own, Seat};
@@ -17,6 +18,7 @@ mod confine;
 mod environment;
 mod exec;
 mod groups;
+mod landlock;
 mod names;
 mod net;
 mod op;
@@ -50,6 +52,8 @@ pub(crate) struct Host {
     pub(crate) own: Option<Own>,
     /// Where the program pasta is.
     pub(crate) pasta: Option<CString>,
+    /// What landlock can do, if it is wanted.
+    pub(crate) landlock: Abi,
     pub(crate) ground: Ground,
 }
 
@@ -132,7 +136,7 @@ impl Plan {
         let mut spec = spec;
         spec.privileges.capabilities &= !confine::withheld(&spec, &limits);
         let own_groups = !groups.is_empty();
-        let mut flags = u64::from(k::CLONE_NEWNS);
+        let mut flags = if spec.isolated { 0 } else { u64::from(k::CLONE_NEWNS) };
         let mut joins = Vec::new();
         for (namespace, kind) in [
             (&spec.namespaces.uts, k::CLONE_NEWUTS),
@@ -285,14 +289,16 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         add(who, Op::Join { namespace, kind: *kind });
     }
     tree.sources.into_iter().for_each(|op| add(who, op));
-    add(who, Op::PrivateMounts);
+    if !spec.isolated {
+        add(who, Op::PrivateMounts);
+    }
     spec.hostname.iter().for_each(|name| add(who, Op::Hostname(name.clone())));
     spec.domainname.iter().for_each(|name| add(who, Op::Domainname(name.clone())));
     if spec.root.is_none() && (private_pid || joins.iter().any(|(_, kind)| *kind == k::CLONE_NEWPID)) {
         add(who, Op::MountProc);
     }
     if spec.terminal && spec.root.is_none() {
-        add(who, Op::OpenTerminal { devpts: Some(tree::devpts()) });
+        add(who, Op::OpenTerminal { devpts: (!spec.isolated).then(tree::devpts) });
     }
     tree.tree.into_iter().for_each(|op| add(who, op));
     if relayed {
@@ -340,7 +346,7 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     confine::identity(&spec.privileges, user, (!spec.init).then_some(signal)).into_iter().for_each(|op| add(who, op));
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 + spec.preserve_fds });
-    confine::last(&spec.privileges).for_each(|op| add(who, op));
+    confine::last(&spec.privileges, host.landlock, &host.programs).for_each(|op| add(who, op));
     add(who, Op::Exec);
     if spec.init && spec.keep.is_none() {
         add(Who::Init, Op::CloseOwnEnd);

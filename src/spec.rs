@@ -7,12 +7,13 @@ use std::os::unix::ffi::OsStringExt;
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::linux::text::shown;
-use crate::state::Privileges;
+use crate::state::{Landlock, Privileges};
 
 mod cgroup;
 mod exec;
 mod health;
 mod keep;
+mod landlock;
 mod limits;
 mod mounts;
 mod names;
@@ -104,6 +105,8 @@ pub(crate) struct Spec {
     pub(crate) health: Vec<CString>,
     /// Whether `ps` shall list it.
     pub(crate) listed: bool,
+    /// It has no namespace of its own.
+    pub(crate) isolated: bool,
     pub(crate) argv: Vec<CString>,
 }
 
@@ -127,17 +130,21 @@ impl Spec {
 
     /// Where the files of the container come from; looked at first, since an image says more.
     pub(crate) fn root(run: &cli::Run) -> Result<Option<Root>> {
+        // What needs a namespace is not looked for in vain.
+        landlock::isolated(run)?;
         root::root(run)
     }
 
     /// `root` is what [`Spec::root`] gave, `image` what its image says.
     pub(crate) fn new(run: cli::Run, root: Option<Root>, image: &Defaults) -> Result<Self> {
         let network = Network::new(&run.net)?;
+        let isolated = landlock::isolated(&run)?;
+        let usual = || if isolated { Namespace::Host } else { Namespace::Private };
         let namespaces = Namespaces {
-            uts: namespace("--uts", run.uts.clone(), Namespace::Private)?,
-            pid: namespace("--pid", run.pid.clone(), Namespace::Private)?,
-            ipc: namespace("--ipc", run.ipc.clone(), Namespace::Private)?,
-            cgroup: namespace("--cgroupns", run.cgroupns.clone(), Namespace::Private)?,
+            uts: namespace("--uts", run.uts.clone(), usual())?,
+            pid: namespace("--pid", run.pid.clone(), usual())?,
+            ipc: namespace("--ipc", run.ipc.clone(), usual())?,
+            cgroup: namespace("--cgroupns", run.cgroupns.clone(), usual())?,
             net: network.namespace(),
         };
         let private = |namespace: &Namespace| *namespace == Namespace::Private;
@@ -189,9 +196,19 @@ impl Spec {
             interactive: run.interactive,
             cgroup: Cgroup::new(&run.cgroup, &limits)?,
             oom_score_adj: cgroup::oom_score_adj(run.cgroup.oom_score_adj.as_deref())?,
-            privileges: Privileges::new(&run.privileges)?,
+            privileges: Privileges {
+                landlock: Landlock::new(
+                    &run.landlock,
+                    isolated,
+                    root.is_some(),
+                    run.workdir.as_deref(),
+                    &namespaces,
+                )?,
+                ..Privileges::new(&run.privileges)?
+            },
             limits,
             listed: true,
+            isolated,
             names: Names::new(&run.net, &network.kind, root.is_some())?,
             argv: process::words(run.argv, run.entrypoint, image)?,
             namespaces,

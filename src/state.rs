@@ -21,10 +21,12 @@ use crate::linux::{cgroup, file};
 use crate::network;
 
 pub(crate) mod events;
+mod landlock;
 mod privileges;
 mod record;
 mod status;
 mod words;
+pub(crate) use landlock::{Landlock, Port};
 pub(crate) use privileges::{Privileges, ResourceLimit};
 pub(crate) use record::{Attachment, Cgroup, Namespaces, Record};
 pub(crate) use status::{Cause, Phase, Status, make as make_status, open as open_status};

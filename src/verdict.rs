@@ -13,6 +13,7 @@ use crate::sync::Detail;
 
 mod confine;
 mod groups;
+mod landlock;
 mod net;
 mod tree;
 pub(crate) use net::rules;
@@ -38,6 +39,7 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::OpenHierarchy { group: g } => format!("open the cgroup hierarchy {}", group(g)),
         Op::Confine(confine) => return confine::sentence(confine, errno),
         op if groups::is_about(op) => return groups::sentence(plan, op, errno),
+        Op::Landlock(act) => return landlock::sentence(act, errno),
         op if net::is_about(op) => return net::sentence(op, errno),
         op if tree::is_about(op) => return tree::sentence(op, errno),
         Op::OpenNamespace { path, .. } => format!("open the namespace {}", shown(path)),
@@ -173,6 +175,9 @@ fn exec(plan: &Plan, errno: Errno, detail: Option<&Detail>) -> Error {
         (Errno::ACCESS, Some(Trouble::Special)) => error.hint("it is a device, a FIFO or a socket"),
         (Errno::ACCESS, Some(Trouble::NotExecutable)) => error.hint("it is not executable: chmod +x"),
         (Errno::IO | Errno::UCLEAN | Errno::BADMSG, _) => error.hint(tree::UNREADABLE),
+        (Errno::ACCESS, _) if plan.steps.iter().any(|step| matches!(step.op, Op::Landlock(_))) => {
+            error.hint("landlock has files executed only below --landlock-ro and --landlock-rw: the program's, its interpreter's, its libraries'")
+        }
         (Errno::ACCESS, _) => {
             error.hint("it or its interpreter is on a noexec mount, or this user may not enter a directory above it")
         }

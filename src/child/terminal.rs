@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::Child;
+use crate::linux::path::{self, Links};
 use crate::linux::tty::{self, Pty};
 use crate::plan::Op;
 use crate::sync;
@@ -23,7 +24,9 @@ impl Child<'_> {
         match op {
             Op::OpenTerminal { devpts } => {
                 let Pty { master, slave } = match devpts {
-                    None => tty::open_in(self.tree.pts()?)?,
+                    None if self.plan.rooted => tty::open_in(self.tree.pts()?)?,
+                    // Nothing is mounted for one without a mount namespace.
+                    None => tty::open_in(path::open(self.root()?.as_fd(), c"dev/pts", Links::Inside)?.as_fd())?,
                     Some(devpts) => tty::open_in_sight(devpts)?,
                 };
                 tty::prepare(master.as_fd(), slave.as_fd())?;

@@ -83,6 +83,7 @@ fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
         || run.health.take(name, parser)?
         || run.net.take(name, parser)?
         || run.privileges.take(name, parser)?
+        || run.landlock.take(name, parser)?
     {
         return Ok(());
     }

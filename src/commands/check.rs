@@ -6,6 +6,7 @@ use crate::cli;
 use crate::commands::print;
 use crate::error::Result;
 use crate::linux::kconfig::Kconfig;
+use crate::linux::landlock::{Abi, KNOWS};
 use crate::linux::probe::{self, Answer};
 
 /// What a missing feature means for nsctl.
@@ -34,10 +35,12 @@ const ROOT: &str = "run as root (CAP_SYS_ADMIN)";
 const USERNS: &str = "sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
                       kernel.apparmor_restrict_unprivileged_userns";
 
+const LANDLOCK: &str = "landlock";
+
 const FEATURES: &[Feature] = {
     use Need::{Fallback, Option, Required};
     macro_rules! feature {
-        ($name:literal, $since:literal, $need:expr, $config:expr, $knob:expr, $probe:expr) => {
+        ($name:expr, $since:literal, $need:expr, $config:expr, $knob:expr, $probe:expr) => {
             Feature { name: $name, since: $since, need: $need, config: $config, knob: $knob, probe: $probe }
         };
     }
@@ -196,6 +199,14 @@ const FEATURES: &[Feature] = {
             ROOT,
             probe::device_rules
         ),
+        feature!(
+            LANDLOCK,
+            "5.13",
+            Option("--landlock-ro, --isolate"),
+            &["CONFIG_SECURITY_LANDLOCK"],
+            "lsm=landlock,… at boot",
+            probe::landlock
+        ),
     ]
 };
 
@@ -231,6 +242,7 @@ fn row(feature: &Feature, kconfig: Option<&Kconfig>) -> Row {
     let missing: Vec<&str> =
         feature.config.iter().filter(|name| kconfig.is_none_or(|kconfig| !kconfig.is_set(name))).copied().collect();
     let change = match answer {
+        Answer::Yes if feature.name == LANDLOCK => landlock(),
         Answer::Yes => String::new(),
         Answer::Off => feature.knob.to_string(),
         Answer::No if missing.is_empty() => feature.knob.to_string(),
@@ -252,6 +264,13 @@ fn row(feature: &Feature, kconfig: Option<&Kconfig>) -> Row {
         required: feature.need == Need::Required,
         change,
     }
+}
+
+/// Its version, and what that confines.
+fn landlock() -> String {
+    let abi = Abi::here();
+    let known: Vec<&str> = KNOWS.iter().filter(|(since, _)| *since <= abi).map(|(_, what)| *what).collect();
+    format!("ABI {}: {}", abi.0, known.join(", "))
 }
 
 fn table(rows: &[Row], kconfig: bool) -> String {

@@ -10,6 +10,7 @@ use crate::error::{Error, FAILED, NOT_FOUND, Result};
 use crate::explain;
 use crate::launch;
 use crate::linux::join::{Refusal, Target};
+use crate::linux::landlock::Abi;
 use crate::linux::process::Ended;
 use crate::linux::sys;
 use crate::plan::{DEFAULT_PATH, Plan};
@@ -32,7 +33,8 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
     let programs = run::candidates(command, &path.unwrap_or_else(|| DEFAULT_PATH.into()))?;
     let words: Vec<_> = spec.argv.iter().map(|word| word.to_string_lossy()).collect();
     let command = words.join(" ");
-    let plan = Plan::exec(spec, container.record(), programs);
+    let abi = if spec.privileges.landlock.is_some() { Abi::here() } else { Abi::default() };
+    let plan = Plan::exec(spec, container.record(), programs, abi);
     if explain {
         print(&explain::explain(&plan))?;
         return Ok(0);
@@ -66,7 +68,9 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
 fn target(container: &Container) -> Result<Target> {
     let record = container.record();
     if !record.namespaces.contains_key("mnt") {
-        return Err(container.refused("has no mount namespace of its own on record").hint("every container has one"));
+        return Err(container
+            .refused("has no namespaces to go into (--isolate=landlock)")
+            .hint("nsctl run with the same options confines another command in the same way"));
     }
     let target = Target::open(container.process()?, |name| record.namespaces.get(name).copied());
     let target = target.map_err(|refusal| match refusal {

@@ -11,7 +11,7 @@ use crate::cli;
 use crate::error::{self, Result};
 use crate::linux::clock;
 use crate::linux::text::shown;
-use crate::state::{Attachment, Phase};
+use crate::state::{Attachment, Landlock, Phase};
 
 #[derive(Serialize)]
 struct Inspected {
@@ -27,6 +27,7 @@ struct Inspected {
     groups: Vec<String>,
     workdir: String,
     env: Vec<String>,
+    landlock: Option<Landlock>,
     restart: String,
     remove: bool,
     tty: bool,
@@ -100,6 +101,7 @@ fn inspected(container: &Container) -> Inspected {
         groups: record.groups.clone(),
         workdir: record.workdir.clone(),
         env: record.env.clone(),
+        landlock: record.privileges.landlock.clone(),
         restart: record.restart.clone(),
         remove: record.remove,
         tty: record.tty,

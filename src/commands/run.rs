@@ -15,6 +15,7 @@ use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result};
 use crate::explain;
 use crate::ground;
 use crate::launch::{self, Container};
+use crate::linux::landlock::Abi;
 use crate::linux::process::Ended;
 use crate::linux::text::shown;
 use crate::linux::{cgroup, sys};
@@ -165,7 +166,7 @@ fn prepare(typed: Box<cli::Run>) -> Result<Prepared> {
     let aim = if explain { Aim::Explain } else { Aim::Start };
     let mut found = seat::seat(&spec, state.as_ref(), &host.id, aim)?;
     found.settle(&mut spec, &mut host.ground);
-    warn(&spec, &host, explain);
+    warn(&spec, &host, explain)?;
     let Found { seat, own, pasta, holding, .. } = found;
     Ok(Prepared { plan: Plan::new(spec, Host { seat, own, pasta, ..host })?, state, lease, holding })
 }
@@ -177,7 +178,7 @@ pub(super) fn unusable(dir: &CStr, errno: Errno) -> Error {
 }
 
 /// What will be less than was to be expected.
-fn warn(spec: &Spec, host: &Host, explain: bool) {
+fn warn(spec: &Spec, host: &Host, explain: bool) -> Result<()> {
     if host.state.is_none() && !explain {
         eprintln!(
             "nsctl: warning: no place for state in /run, /dev/shm or /tmp; nsctl ps will not list this container"
@@ -194,6 +195,10 @@ fn warn(spec: &Spec, host: &Host, explain: bool) {
     {
         eprintln!("nsctl: warning: this kernel has no overlayfs (CONFIG_OVERLAY_FS): the root is read-only");
     }
+    if let Some(lacks) = spec.landlock_lacks(host.landlock)? {
+        eprintln!("nsctl: warning: {lacks}");
+    }
+    Ok(())
 }
 
 #[inline(never)]
@@ -332,6 +337,7 @@ fn host(spec: &Spec, state: Option<CString>, environ: Environ) -> Result<Host> {
         state,
         words: None,
         environ,
+        landlock: if spec.privileges.landlock.is_some() { Abi::here() } else { Abi::default() },
     })
 }
 

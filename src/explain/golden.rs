@@ -7,6 +7,7 @@ use linux_raw_sys::general as k;
 
 use crate::error::Result;
 use crate::linux::cgroup::{Hierarchy, Version};
+use crate::linux::landlock::Abi;
 use crate::linux::mount::{Api, FileSystem};
 use crate::linux::net::Request;
 use crate::linux::net::conf::Switch;
@@ -96,6 +97,7 @@ pub(crate) fn plan(spec: Spec, groups: &str, kind: &str) -> Result<Plan> {
         seat: matches!(spec.network.kind, Kind::Bridge(_)).then(|| seat(&spec)),
         own: own(&spec.network.kind),
         pasta: matches!(spec.network.kind, Kind::Pasta(_)).then(|| c"/usr/bin/pasta".into()),
+        landlock: Abi(10),
         ground: Ground { devices, ..ground(kind) },
     };
     Plan::new(spec, host)

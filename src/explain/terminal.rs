@@ -10,6 +10,9 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
             let open =
                 "openat(pts, \"ptmx\", O_RDWR|O_NONBLOCK|O_NOCTTY|O_NOFOLLOW|O_CLOEXEC); ioctl(master, TIOCGPTPEER)";
             match devpts {
+                None if !plan.rooted => {
+                    (format!("openat2(\"/\", \"dev/pts\"); {open}"), "-t: a terminal of the size of the caller's")
+                }
                 None => {
                     (open.into(), "-t: a terminal out of the container's own devpts, of the size of the caller's")
                 }

@@ -11,6 +11,7 @@ pub(crate) mod file;
 pub(crate) mod idmap;
 pub(crate) mod join;
 pub(crate) mod kconfig;
+pub(crate) mod landlock;
 pub(crate) mod loop_device;
 pub(crate) mod mount;
 pub(crate) mod mounts;

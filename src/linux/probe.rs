@@ -157,3 +157,12 @@ pub(crate) fn device_rules() -> Answer {
         Err(_) => Answer::No,
     }
 }
+
+/// Whether processes can be confined by landlock; what of them, its version says.
+pub(crate) fn landlock() -> Answer {
+    match sys::landlock::version() {
+        Ok(_) => Answer::Yes,
+        Err(Errno::OPNOTSUPP) => Answer::Off,
+        Err(_) => Answer::No,
+    }
+}

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 pub(crate) mod bpf;
 mod heap;
+pub(crate) mod landlock;
 pub(crate) mod net;
 mod signals;
 pub(crate) use signals::*;

@@ -1,8 +1,11 @@
 //! What a command may do, as steps: one list for all that are started in a container, the first one and those of `exec` alike.
 //! The order is that of the rights which each step needs, and gives up.
 
-use super::Op;
+use std::ffi::CString;
+
+use super::{Op, landlock};
 use crate::linux::caps;
+use crate::linux::landlock::Abi;
 use crate::spec::{Spec, resource};
 use crate::state::Privileges;
 
@@ -76,6 +79,9 @@ pub(super) fn identity(privileges: &Privileges, user: Option<Op>, dies: Option<i
 }
 
 /// What holds for the command alone.
-pub(super) fn last(privileges: &Privileges) -> impl Iterator<Item = Op> {
-    privileges.no_new_privs.then_some(Op::Confine(Confine::NoNewPrivileges)).into_iter()
+pub(super) fn last(privileges: &Privileges, abi: Abi, programs: &[CString]) -> impl Iterator<Item = Op> {
+    let no_new_privs = privileges.no_new_privs.then_some(Op::Confine(Confine::NoNewPrivileges));
+    // Who is not root may confine himself only then (landlock_restrict_self(2)).
+    let landlock = privileges.landlock.as_ref().map(|rules| landlock::steps(rules, abi, programs));
+    no_new_privs.into_iter().chain(landlock.into_iter().flatten())
 }

@@ -8,15 +8,16 @@ use linux_raw_sys::general as k;
 
 use super::{Group, Op, Plan, Step, Who, confine};
 use crate::linux::cgroup::{LEAF, Version};
+use crate::linux::landlock::Abi;
 use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
 use crate::spec::Exec;
 use crate::state::{Cgroup, Record};
 
 impl Plan {
-    pub(crate) fn exec(spec: Exec, record: &Record, programs: Vec<CString>) -> Self {
+    pub(crate) fn exec(spec: Exec, record: &Record, programs: Vec<CString>, landlock: Abi) -> Self {
         let groups: Vec<Group> = record.cgroups.iter().map(|cgroup| group(cgroup, record.delegated)).collect();
-        let steps = steps(&spec, record, &groups);
+        let steps = steps(&spec, record, &groups, &programs, landlock);
         let privileges = spec.privileges;
         let variable = |(name, value): (OsString, OsString)| {
             CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
@@ -68,7 +69,7 @@ fn group(group: &Cgroup, delegated: bool) -> Group {
     }
 }
 
-fn steps(spec: &Exec, record: &Record, groups: &[Group]) -> Vec<Step> {
+fn steps(spec: &Exec, record: &Record, groups: &[Group], programs: &[CString], landlock: Abi) -> Vec<Step> {
     let privileges = &spec.privileges;
     let mut steps = Vec::new();
     let mut who = Who::Supervisor;
@@ -121,7 +122,7 @@ fn steps(spec: &Exec, record: &Record, groups: &[Group]) -> Vec<Step> {
     confine::identity(privileges, Some(user), dies).into_iter().for_each(|op| add(who, op));
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 });
-    confine::last(privileges).for_each(|op| add(who, op));
+    confine::last(privileges, landlock, programs).for_each(|op| add(who, op));
     add(who, Op::Exec);
     if spec.terminal {
         add(Who::Supervisor, Op::Relay);

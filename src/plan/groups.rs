@@ -234,6 +234,7 @@ mod tests {
             seat: None,
             own: None,
             pasta: None,
+            landlock: Default::default(),
             ground: crate::plan::Ground::default(),
         }
     }

@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 use super::{Confine, Lowers, Mount};
 use crate::linux::cgroup::{Setting, Version};
 use crate::linux::devices::Rule;
+use crate::linux::landlock::Act;
 use crate::linux::mount::FileSystem;
 use crate::linux::net::Request;
 use crate::linux::net::conf::Switch;
@@ -281,6 +282,7 @@ pub(crate) enum Op {
     CloseOnExec {
         first: u32,
     },
+    Landlock(Act),
     Exec,
     /// The master comes, and the caller's terminal goes raw.
     Relay,

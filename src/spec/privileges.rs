@@ -42,6 +42,7 @@ impl Privileges {
             umask: Some(typed.umask.as_deref().map_or(Ok(UMASK), umask)?),
             nice: typed.nice.as_deref().map(nice).transpose()?,
             limits: Vec::new(),
+            landlock: None,
         };
         for typed in &typed.ulimit {
             let limit = ulimit(typed)?;
@@ -63,6 +64,7 @@ impl Privileges {
             umask: None,
             nice: None,
             limits: Vec::new(),
+            landlock: None,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use miniserde::{Deserialize, Serialize};
 
+use super::Landlock;
+
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub(crate) struct Privileges {
     /// `--privileged`: nothing is held back.
@@ -18,6 +20,7 @@ pub(crate) struct Privileges {
     pub(crate) umask: Option<u32>,
     pub(crate) nice: Option<i32>,
     pub(crate) limits: Vec<ResourceLimit>,
+    pub(crate) landlock: Option<Landlock>,
 }
 
 /// One of setrlimit(2). None: no limit.

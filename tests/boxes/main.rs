@@ -13,6 +13,7 @@ mod images;
 mod kernel;
 mod kills;
 mod kinds;
+mod landlock;
 mod leaks;
 mod life;
 mod limits;
@@ -123,6 +124,8 @@ fn matters(group: &str, call: &str) -> bool {
 const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("limits", limits::CASES),
     ("update", update::CASES),
+    ("landlock", landlock::CASES),
+    ("landlock", landlock::isolated::CASES),
     ("roots", tables::UNMASKED),
     ("roots", kills::ROOTED),
     ("images", oci::CASES),

@@ -14,6 +14,7 @@ pub(crate) fn run(args: &[String]) -> ! {
         Some("bomb") => bomb(number(1), args.get(2)),
         Some("spin") => spin(number(1)),
         Some("read") => read(&args[1], number(2) as usize),
+        Some("landlock") => crate::landlock::probe(&args[1..]),
         Some("open") => open(&args[1..]),
         Some("serve") => crate::net::world::serve(number(1) as u16),
         Some("call") => crate::net::world::callers(&args[1..]),
