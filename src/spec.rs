@@ -315,6 +315,7 @@ pub(crate) fn survives(text: &str) {
         namespace("", Some(text.into()), Namespace::Host),
     );
     limits::survives(text);
+    privileges::survives(text);
     let some = || Some(text.to_string());
     let net = cli::Net { network: some(), ip: some(), ip6: some(), mac: some(), ..cli::Net::default() };
     let one = cli::Net { network: some(), ..cli::Net::default() };

@@ -152,6 +152,21 @@ fn nice(typed: &str) -> Result<i32> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) fn survives(text: &str) {
+    let some = || vec![text.to_string()];
+    for typed in [
+        cli::Privileges { cap_add: some(), ..cli::Privileges::default() },
+        cli::Privileges { cap_drop: some(), privileged: true, ..cli::Privileges::default() },
+        cli::Privileges { ulimit: some(), ..cli::Privileges::default() },
+        cli::Privileges { security_opt: some(), ..cli::Privileges::default() },
+        cli::Privileges { nice: Some(text.into()), ..cli::Privileges::default() },
+        cli::Privileges { umask: Some(text.into()), ..cli::Privileges::default() },
+    ] {
+        let _ = Privileges::new(&typed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
