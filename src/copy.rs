@@ -158,5 +158,27 @@ fn stat(parent: impl AsFd, name: &std::ffi::CStr) -> std::result::Result<rustix:
     rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
+/// An archive that goes into this directory, as if it were a container's root; and its entries as they would come out again.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(mut bytes: &[u8], root: OwnedFd) {
+    use crate::image::{Entries, Input};
+    let Ok(base) = rustix::io::dup(&root) else { return };
+    let side = Side::Container(root);
+    let mut plant = Plant::new(base, true, true).following(&side, b"/");
+    let mut entries = Entries::new(Input::Stream(&mut bytes));
+    while let Ok(Some(entry)) = entries.next() {
+        let headers = stream::headers(&entry);
+        let mut source = headers.as_slice();
+        let again = Entries::new(Input::Stream(&mut source)).next();
+        assert!(again.is_ok_and(|again| {
+            again.is_some_and(|again| again.mtime.0 == entry.mtime.0 && again.kind == entry.kind)
+        }));
+        if plant.put(&entry, &mut entries).is_err() {
+            return;
+        }
+    }
+    let _ = plant.finish();
+}
+
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //! an end soon, within little memory and without a panic. The tests run the seeds of the targets alone.
 
 use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -12,12 +12,12 @@ use crate::cli::{self, Command};
 use crate::explain::golden;
 use crate::linux::{self, cgroup, elf, file, kconfig, mounts, net, processes, tree, users};
 use crate::spec::{Defaults, Exec, Limits, Spec};
-use crate::{commands, explain, ground, image, monitor, network, relay, spec, state, sync, verdict};
+use crate::{commands, copy, explain, ground, image, monitor, network, relay, spec, state, sync, verdict};
 
 type Target = (&'static str, fn(&[u8]));
 
 const TARGETS: &[Target] = &[
-    ("archive", |bytes| within(|work| image::survives::archive(bytes, work))),
+    ("archive", archive),
     ("cli", |bytes| if bytes.contains(&0) { words(bytes) } else { value(bytes) }),
     ("documents", documents),
     ("netlink", net::survives),
@@ -32,6 +32,13 @@ const TARGETS: &[Target] = &[
 pub fn run(name: &str, bytes: &[u8]) {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
     target.unwrap_or_else(|| panic!("there is no target {name}")).1(bytes);
+}
+
+/// An archive that is brought in as an image or as a layer of one, or copied into a container.
+fn archive(bytes: &[u8]) {
+    let bytes = image::survives::expanded(bytes);
+    within(|work| image::survives::archive(&bytes, work.as_fd()));
+    within(|root| copy::survives(&bytes, root));
 }
 
 /// A command line, as /proc/PID/cmdline has it, but for the first word: up to the text of `--explain`.
@@ -112,14 +119,14 @@ fn documents(bytes: &[u8]) {
 }
 
 /// In a new directory, of which nothing stays.
-fn within(act: impl FnOnce(BorrowedFd<'_>)) {
+fn within(act: impl FnOnce(OwnedFd)) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("nsctl-fuzz-{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
     let name = CString::new(name).unwrap_or_default();
     let parent = std::fs::File::open(std::env::temp_dir()).unwrap();
     rustix::fs::mkdirat(&parent, &name, Mode::RWXU).unwrap();
     let work = file::open_dir(&parent, &name).unwrap();
-    act(work.as_fd());
+    act(work);
     tree::remove(&parent, &name).unwrap();
 }
 

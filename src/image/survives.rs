@@ -34,8 +34,7 @@ pub(crate) fn documents(bytes: &[u8]) -> Option<Config> {
 
 /// A tar archive, as an image and as a layer of one; `work` is an empty directory.
 pub(crate) fn archive(bytes: &[u8], work: BorrowedFd<'_>) {
-    let bytes = expanded(bytes);
-    if let Ok(archive) = Archive::open(file::unnamed(&bytes).into(), MAX) {
+    if let Ok(archive) = Archive::open(file::unnamed(bytes).into(), MAX) {
         let source = Source::Archive(archive);
         if let Ok(contents) = source.contents(None).or_else(|_| source.contents(Some("latest"))) {
             let layers: Vec<_> = contents.layers.iter().collect();
@@ -45,12 +44,12 @@ pub(crate) fn archive(bytes: &[u8], work: BorrowedFd<'_>) {
             });
         }
     }
-    let expected = Expected { diff_id: Digest::of(&bytes), blob: None };
-    let _ = layer::unpack(&mut &bytes[..], &expected, work, &Budget::new(MAX));
+    let expected = Expected { diff_id: Digest::of(bytes), blob: None };
+    let _ = layer::unpack(&mut { bytes }, &expected, work, &Budget::new(MAX));
 }
 
 /// Most of an archive are zeros. 0xff: zeros up to a block's end; 0xfe and a number: so many; 0xfd and a byte: that byte.
-fn expanded(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn expanded(bytes: &[u8]) -> Vec<u8> {
     let mut all: Vec<u8> = Vec::new();
     let mut rest = bytes.iter();
     while let Some(byte) = rest.next() {
