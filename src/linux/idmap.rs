@@ -11,6 +11,20 @@ use rustix::io::Errno;
 use super::process::{self, Spawned};
 use super::{file, sys};
 
+/// Whether the kernel takes them as a map: none is empty, has the id -1, or has an id of another one, on either side (map_write(),
+/// kernel/user_namespace.c).
+pub(crate) fn is_map(ranges: &[[u32; 3]]) -> bool {
+    /// UID_GID_MAP_MAX_EXTENTS, since Linux 4.15.
+    const MOST: usize = 340;
+    let fits = |[one, other, count]: &[u32; 3]| *count > 0 && one.max(other).checked_add(*count).is_some();
+    let apart = |side: usize, one: &[u32; 3], other: &[u32; 3]| {
+        one[side] + one[2] <= other[side] || other[side] + other[2] <= one[side]
+    };
+    let alone =
+        |at: usize| (0..at).all(|before| [0, 1].iter().all(|side| apart(*side, &ranges[at], &ranges[before])));
+    ranges.len() <= MOST && ranges.iter().all(fits) && (0..ranges.len()).all(alone)
+}
+
 /// Ranges of (on the disk, seen, how many).
 pub(crate) fn make(users: &[[u32; 3]], groups: &[[u32; 3]]) -> Result<OwnedFd, Errno> {
     let own = rustix::process::getpid();

@@ -7,6 +7,7 @@ use linux_raw_sys::general as k;
 
 use super::c_string;
 use crate::error::{Error, Result};
+use crate::linux::idmap;
 use crate::linux::mount::Change;
 
 #[derive(Debug, PartialEq)]
@@ -295,14 +296,12 @@ fn propagation(word: &str, spread: &mut Change) -> bool {
 /// `uids=0-1000-1#…;gids=…`; a side that is left out is like the other.
 fn id_map(text: &str) -> Option<IdMap> {
     let ranges = |text: &str| -> Option<Vec<[u32; 3]>> {
-        text.split('#')
-            .map(|range| {
-                let mut numbers = range.split('-').map(str::parse::<u32>);
-                let range = [numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?];
-                let fits = range[2] > 0 && range[..2].iter().all(|first| first.checked_add(range[2] - 1).is_some());
-                (numbers.next().is_none() && fits).then_some(range)
-            })
-            .collect()
+        let range = |range: &str| {
+            let mut numbers = range.split('-').map(str::parse::<u32>);
+            let range = [numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?];
+            numbers.next().is_none().then_some(range)
+        };
+        text.split('#').map(range).collect::<Option<Vec<_>>>().filter(|ranges| idmap::is_map(ranges))
     };
     let (mut users, mut groups) = (None, None);
     for side in text.split(';') {

@@ -92,11 +92,24 @@ fn maps_of_ids() {
     let map = id_map("uids=0-1000-1#1-2000-5;gids=0-100-1").unwrap();
     assert_eq!((map.users, map.groups), (vec![[0, 1000, 1], [1, 2000, 5]], vec![[0, 100, 1]]));
     assert_eq!(id_map("uids=0-1-1").unwrap().groups, [[0, 1, 1]]);
-    for text in
-        ["", "uids=", "uids=0-1", "uids=0-1-0", "uids=0-1-1-1", "uids=4294967295-0-2", "x=0-1-1", "uids=a-1-1"]
-    {
+    assert!(id_map("uids=4294967294-0-1#5-1-5#0-6-5").is_some());
+    for text in [
+        "",
+        "uids=",
+        "uids=0-1",
+        "uids=0-1-0",
+        "uids=0-1-1-1",
+        "uids=4294967295-0-1",
+        "uids=0-4294967290-6",
+        "uids=0-0-5#4-9-1",
+        "uids=0-0-5#9-4-1",
+        "x=0-1-1",
+        "uids=a-1-1",
+    ] {
         assert!(id_map(text).is_none(), "{text}");
     }
+    let many = |count: u32| (0..count).map(|id| format!("{id}-{id}-1")).collect::<Vec<_>>().join("#");
+    assert!(id_map(&format!("uids={}", many(340))).is_some() && id_map(&format!("uids={}", many(341))).is_none());
 }
 
 #[test]
