@@ -13,6 +13,7 @@ use rustix::thread::LinkNameSpaceType;
 
 use crate::error::{FAILED, NOT_EXECUTABLE, NOT_FOUND};
 use crate::linux::join::Target;
+use crate::linux::net::Socket;
 use crate::linux::process::{self, Spawned};
 use crate::linux::{clock, file, landlock, sys};
 use crate::monitor::Files;
@@ -151,6 +152,10 @@ impl Child<'_> {
                 let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
                 rustix::mount::mount(c"proc", c"/proc", c"proc", flags, None)?;
             }
+            Op::Ask { request, .. } => {
+                let socket = Socket::route()?;
+                request.send(&socket, socket.fd()).map_err(|refusal| refusal.errno)?;
+            }
             Op::Undumpable => rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?,
             Op::Spawn { group } => self.spawn(*group)?,
             Op::NewSession => drop(rustix::process::setsid()?),
@@ -169,8 +174,7 @@ impl Child<'_> {
             Op::Chdir(dir) if self.plan.rooted => identity::go_to(self.root()?.as_fd(), dir)?,
             Op::Chdir(dir) => rustix::process::chdir(dir.as_c_str())?,
             Op::BeUser { user, groups } => {
-                let Plan { rooted, terminal, .. } = *self.plan;
-                identity::become_user(user.as_ref(), groups, rooted, terminal, &mut self.home)?;
+                identity::become_user(self.plan, user.as_ref(), groups, self.plan.terminal, &mut self.home)?;
             }
             Op::RestoreSignals => {
                 if self.inherited.sigchld_ignored {
@@ -228,7 +232,9 @@ impl Child<'_> {
             Op::Landlock(act) => landlock::take(act, &mut self.ruleset)?,
             Op::CloseOwnEnd | Op::Reap => unreachable!("the reaper never comes back from its spawn"),
             // The supervisor's steps: `steps_of` never gives them to a child.
-            Op::DefaultSigchld
+            Op::OwnUserNamespace(_)
+            | Op::JoinUserNamespaceOf { .. }
+            | Op::DefaultSigchld
             | Op::BlockSignals
             | Op::Pair
             | Op::OpenState { .. }
@@ -255,7 +261,6 @@ impl Child<'_> {
             | Op::OpenNothing
             | Op::TakeAddress(_)
             | Op::NewNetwork
-            | Op::Ask { .. }
             | Op::UndoNetwork { .. }
             | Op::Member { .. }
             | Op::Hosts(_)
@@ -287,6 +292,7 @@ impl Child<'_> {
             | Op::Hostname(_)
             | Op::Domainname(_)
             | Op::MountProc
+            | Op::Ask { .. }
             | Op::Undumpable
             | Op::Spawn { .. }
             | Op::NewSession

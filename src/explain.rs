@@ -126,6 +126,7 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::OpenNothing
         | Op::JoinPidOfContainer { .. }
         | Op::JoinContainer { .. } => return keep::text(plan, op),
+        Op::OwnUserNamespace(_) | Op::JoinUserNamespaceOf { .. } => identity::namespace(op),
         Op::TakeAddress(_)
         | Op::NewNetwork
         | Op::Ask { .. }
@@ -259,7 +260,7 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::SendTerminal
         | Op::TakeTerminal
         | Op::Relay => return terminal::text(plan, op),
-        Op::BeUser { user, groups } => identity::text(user.as_ref(), groups, plan.rooted),
+        Op::BeUser { user, groups } => identity::text(user.as_ref(), groups, plan),
         Op::RestoreSignals => (
             "rt_sigprocmask(SIG_SETMASK, as it was, …)".into(),
             "the command gets the signals as the caller had them",

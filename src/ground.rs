@@ -1,7 +1,7 @@
 //! What a container's tree stands on: the root that was asked for, and what this machine offers. All the looking is done here,
 //! before the plan; nothing is changed by it, but that an image may be unpacked into the store.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -16,7 +16,8 @@ use crate::linux::cgroup::{self, Version};
 use crate::linux::mount::{self, FileSystem};
 use crate::linux::text;
 use crate::linux::text::shown;
-use crate::plan::{self, CgroupView, DeviceNode, Ground, Lower};
+use crate::linux::userns;
+use crate::plan::{self, CgroupView, DEVICES, DeviceNode, Ground, Lower};
 use crate::spec::{Changes, Defaults, From, Root, Spec};
 
 pub(crate) mod resolv;
@@ -124,7 +125,10 @@ fn same(one: &CString, other: &CString) -> bool {
 
 /// What the machine offers to this container.
 pub(crate) fn look(spec: &Spec) -> Result<Ground> {
-    let mut ground = Ground::default();
+    let mut ground = Ground { rootless: userns::own().cloned(), ..Ground::default() };
+    if ground.rootless.is_some() {
+        look_as_user(spec, &mut ground);
+    }
     capabilities(spec)?;
     if spec.root.is_none() && spec.mounts.is_empty() && spec.shm_size.is_none() && spec.sysctls.is_empty() {
         return Ok(ground);
@@ -163,12 +167,30 @@ fn capabilities(spec: &Spec) -> Result<()> {
     }
 }
 
+/// What an ordinary user has to borrow of the host, and its own group.
+#[inline(never)]
+fn look_as_user(spec: &Spec, ground: &mut Ground) {
+    if spec.wants_groups() {
+        ground.own_group = cgroup::own_group();
+    }
+    if spec.root.is_none() {
+        return;
+    }
+    ground.no_sysfs = rustix::fs::statfs(c"/sys").map_or(true, |fs| fs.f_type as u32 != k::SYSFS_MAGIC);
+    let is_missing = |(name, _, major, minor): &&(&CStr, u32, u32, u32)| {
+        let path = [b"/dev/", name.to_bytes()].concat();
+        rustix::fs::stat(path.as_slice()).map_or(true, |stat| stat.st_rdev != rustix::fs::makedev(*major, *minor))
+    };
+    ground.no_devices = DEVICES.iter().filter(is_missing).map(|(name, ..)| *name).collect();
+}
+
 fn device(asked: &crate::spec::Device) -> Result<DeviceNode> {
     let shown = shown(&asked.source);
     let stat = rustix::fs::statat(CWD, &asked.source, AtFlags::empty())
         .map_err(|errno| Error::os(format_args!("open --device {shown}"), errno))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::CharacterDevice | FileType::BlockDevice => Ok(DeviceNode {
+            source: asked.source.clone(),
             name: asked.name.clone(),
             mode: stat.st_mode,
             number: stat.st_rdev,
@@ -204,7 +226,8 @@ fn devices(dir: &[u8], found: &mut Vec<DeviceNode>) {
                 if !plan::is_in_every_dev(&name) && !found.iter().any(|known| known.name == name) =>
             {
                 let owner = [stat.st_uid, stat.st_gid];
-                found.push(DeviceNode { name, mode: stat.st_mode, number: stat.st_rdev, owner });
+                let source = CString::new(path.as_slice()).unwrap_or_default();
+                found.push(DeviceNode { source, name, mode: stat.st_mode, number: stat.st_rdev, owner });
             }
             _ => {}
         }

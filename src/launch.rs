@@ -196,6 +196,8 @@ impl Container {
     fn step(&mut self, plan: &Plan, op: &Op) -> std::result::Result<(), Errno> {
         let (inherited, left) = (&mut self.inherited, &mut self.left_behind);
         match op {
+            // It had to be entered to make the plan.
+            Op::OwnUserNamespace(_) | Op::JoinUserNamespaceOf { .. } => {}
             Op::DefaultSigchld => inherited.sigchld_ignored = sys::ignore_sigchld(false),
             Op::BlockSignals => inherited.mask = sys::block_exactly(sys::ALL_SIGNALS)?,
             Op::Pair => {

@@ -57,7 +57,7 @@ mod entry {
 
     use crate::cli::{self, Command};
     use crate::commands::{self, check, copy, events, exec, image, manage, print, ps, run, stats, top, update};
-    use crate::error::{self, Result};
+    use crate::error::{self, Error, Result};
 
     crate::linux::sys::entry!(crate::entry::start);
 
@@ -66,7 +66,7 @@ mod entry {
         crate::linux::sys::open_standard_streams();
         hide_executable();
         error::set_json(args.iter().any(|arg| arg == "--log-format=json"));
-        let done = cli::parse(args).and_then(|invocation| {
+        let done = not_set_uid().and_then(|()| cli::parse(args)).and_then(|invocation| {
             error::set_json(invocation.log_json);
             crate::state::set_place(invocation.root);
             perform(invocation.command)
@@ -75,6 +75,15 @@ mod entry {
             error::report(&error);
             error.exit_code()
         })
+    }
+
+    /// With somebody else's rights than the caller's own, each option would be a hole (CVE-2016-8659, 2020-5291, 2026-41163).
+    fn not_set_uid() -> Result<()> {
+        if !crate::linux::sys::has_lent_rights() {
+            return Ok(());
+        }
+        Err(Error::new("nsctl does not run set-user-id, set-group-id or with capabilities of its file")
+            .hint("chmod u-s,g-s, setcap -r; ordinary users need no such rights"))
     }
 
     /// Root's own file, which root inside could change, is not to be had by way of our /proc/PID/exe, should a container's command be

@@ -1,7 +1,7 @@
 //! Spec + Host → Plan: everything decided before the clone, in order, complete and printable. Pure: it makes no
 //! system call, so that `--explain` shows exactly what a run would do.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 
 use linux_raw_sys::general as k;
 
@@ -10,6 +10,7 @@ use crate::linux::cgroup::{Hierarchy, PARENT, Version};
 use crate::linux::landlock::Abi;
 use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
+use crate::linux::userns;
 use crate::network::{Own, Seat};
 use crate::spec::{Keep, Kind, Namespace, Principal, Spec, User};
 use crate::state::{Privileges, Words};
@@ -27,7 +28,7 @@ pub(crate) use confine::Confine;
 pub(crate) use environment::DEFAULT_PATH;
 pub(crate) use groups::settings;
 pub(crate) use op::{Group, MOMENT, Op, SUPERVISOR_ENDED, Side, Step, Who};
-pub(crate) use tree::{Base, CgroupView, Lower, Lowers, Mount, Over, Place, Provided, is_in_every_dev};
+pub(crate) use tree::{Base, CgroupView, DEVICES, Lower, Lowers, Mount, Over, Place, Provided, is_in_every_dev};
 
 /// What the plan has to know of the machine and the caller.
 pub(crate) struct Host {
@@ -75,11 +76,21 @@ pub(crate) struct Ground {
     /// How many processors have a thermal_throttle directory.
     pub(crate) throttled_cpus: u32,
     pub(crate) devices: Vec<DeviceNode>,
+    /// The user namespace of an ordinary user, which has been entered.
+    pub(crate) rootless: Option<userns::UserNamespace>,
+    /// Names of devices that every container has, but not this host.
+    pub(crate) no_devices: Vec<&'static CStr>,
+    /// Nothing is mounted on the host's /sys.
+    pub(crate) no_sysfs: bool,
+    /// The caller's own cgroup of v2, below the root of the hierarchy, if it may make groups there.
+    pub(crate) own_group: Option<CString>,
 }
 
 /// A device of the host, to be made anew in the container's /dev.
 #[derive(Debug)]
 pub(crate) struct DeviceNode {
+    /// Where it is on the host.
+    pub(crate) source: CString,
     pub(crate) name: CString,
     /// Type and permissions, as in st_mode.
     pub(crate) mode: u32,
@@ -128,6 +139,8 @@ pub(crate) struct Plan {
     pub(crate) privileges: Privileges,
     /// For the sentence that says why the kernel killed it.
     pub(crate) memory: Option<u64>,
+    /// No group can be given up or taken (setgroups(2)).
+    pub(crate) groups_denied: bool,
 }
 
 impl Plan {
@@ -150,8 +163,8 @@ impl Plan {
                 // A cgroup namespace is rooted where its maker is: with groups of its own, the payload makes it
                 // when it is there.
                 Namespace::Private if kind == k::CLONE_NEWCGROUP && own_groups => {}
-                // The supervisor makes it before the clone.
-                Namespace::Private if kind == k::CLONE_NEWNET => {}
+                // The supervisor makes it before the clone, if it has to furnish it.
+                Namespace::Private if kind == k::CLONE_NEWNET && !net::is_empty(&spec) => {}
                 Namespace::Private => flags |= u64::from(kind),
                 Namespace::Path(path) => joins.push((path.clone(), kind)),
             }
@@ -187,6 +200,7 @@ impl Plan {
             own: host.own,
             memory: spec.limits.memory,
             privileges: spec.privileges,
+            groups_denied: host.ground.rootless.is_some_and(|own| own.groups_denied),
         })
     }
 
@@ -227,6 +241,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     let mut who = Who::Supervisor;
     let mut add = |who: Who, op: Op| steps.push(Step { who, op });
 
+    if let Some(own) = &host.ground.rootless {
+        add(who, Op::OwnUserNamespace(own.maps.clone()));
+    }
     add(who, Op::DefaultSigchld);
     add(who, Op::BlockSignals);
     add(who, Op::Pair);
@@ -288,6 +305,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     for (namespace, (_, kind)) in joins.iter().enumerate().filter(|(_, (_, kind))| *kind != k::CLONE_NEWPID) {
         add(who, Op::Join { namespace, kind: *kind });
     }
+    if net::is_empty(spec) {
+        add(who, net::loopback());
+    }
     tree.sources.into_iter().for_each(|op| add(who, op));
     if !spec.isolated {
         add(who, Op::PrivateMounts);
@@ -298,7 +318,8 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         add(who, Op::MountProc);
     }
     if spec.terminal && spec.root.is_none() {
-        add(who, Op::OpenTerminal { devpts: (!spec.isolated).then(tree::devpts) });
+        let tty_group = tree::has_tty_group(host.ground.rootless.as_ref());
+        add(who, Op::OpenTerminal { devpts: (!spec.isolated).then(|| tree::devpts(tty_group)) });
     }
     tree.tree.into_iter().for_each(|op| add(who, op));
     if relayed {
@@ -307,8 +328,13 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     if waits && spec.keep.is_none() {
         add(who, Op::AwaitRecord);
     }
+    let rootless = host.ground.rootless.is_some();
     if spec.init {
-        add(who, Op::Undumpable);
+        // Of an ordinary user nobody could enter it then, not even who started it; what keeps the command from it is that it has
+        // fewer capabilities.
+        if !rootless {
+            add(who, Op::Undumpable);
+        }
         if spec.keep.is_some() {
             add(who, Op::AwaitRecord);
             add(who, Op::Monitor { group: born_in });
@@ -341,6 +367,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         (0..groups.len()).for_each(|group| add(who, Op::Delegate { group, user: spec.user.clone() }));
     }
     spec.workdir.iter().for_each(|dir| add(who, Op::Chdir(dir.clone())));
+    if rootless {
+        add(who, Op::Undumpable);
+    }
     let changes = spec.root.is_some() || spec.user.is_some() || !spec.groups.is_empty();
     let user = changes.then(|| Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() });
     confine::identity(&spec.privileges, user, (!spec.init).then_some(signal)).into_iter().for_each(|op| add(who, op));

@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode};
 use rustix::io::Errno;
 
 use crate::linux::net::undo;
-use crate::linux::{cgroup, file};
+use crate::linux::{cgroup, file, userns};
 use crate::network;
 
 pub(crate) mod events;
@@ -102,15 +102,12 @@ pub(crate) fn places() -> Vec<CString> {
     if let Some(root) = PLACE.get().cloned().or_else(|| std::env::var_os("NSCTL_ROOT")) {
         return CString::new(root.into_vec()).into_iter().collect();
     }
-    let uid = rustix::process::geteuid();
-    let all: Vec<String> = if uid.is_root() {
+    let all: Vec<String> = if userns::is_root() {
         ["/run", "/dev/shm", "/tmp"].iter().map(|dir| format!("{dir}/nsctl")).collect()
     } else {
         let runtime = std::env::var("XDG_RUNTIME_DIR").ok().map(|dir| format!("{dir}/nsctl"));
-        runtime
-            .into_iter()
-            .chain([format!("/dev/shm/nsctl-{}", uid.as_raw()), format!("/tmp/nsctl-{}", uid.as_raw())])
-            .collect()
+        let uid = userns::caller();
+        runtime.into_iter().chain([format!("/dev/shm/nsctl-{uid}"), format!("/tmp/nsctl-{uid}")]).collect()
     };
     all.into_iter().filter_map(c_string).collect()
 }

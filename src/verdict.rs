@@ -32,6 +32,7 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
             }
             _ => format!("make the directory {}/{}", state(plan), plan.id),
         },
+        Op::OwnUserNamespace(_) | Op::JoinUserNamespaceOf { .. } => "enter a user namespace".into(),
         Op::DefaultSigchld | Op::BlockSignals | Op::RestoreSignals => "set the signal mask".into(),
         Op::Pair => "make a pair of sockets".into(),
         Op::OpenState { dir } => format!("open the state directory {}", shown(dir)),
@@ -105,6 +106,9 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
         }
         (Op::MountHierarchy { .. }, Errno::NOENT) => {
             "there is no such directory: mount -t sysfs sysfs /sys, or a kernel with CONFIG_CGROUPS"
+        }
+        (Op::EnterGroup { .. }, Errno::ACCESS) => {
+            "it is not below the caller's own cgroup, which it would have to leave: exec from where it was started"
         }
         (Op::EnterGroup { .. }, Errno::OPNOTSUPP) => {
             "the group above has processes of its own, or is threaded: choose another --cgroup-parent"

@@ -22,7 +22,7 @@ impl Child<'_> {
                 Op::Streams | Op::Mount(_) | Op::MountGroup { .. } | Op::Delegate { .. } => Ok(()),
                 // It has no terminal that could become the user's; what it has as 0 is the host's /dev/null.
                 Op::BeUser { user, groups } => {
-                    identity::become_user(user.as_ref(), groups, self.plan.rooted, false, &mut self.home)
+                    identity::become_user(self.plan, user.as_ref(), groups, false, &mut self.home)
                 }
                 Op::Exec => Err(identity::execute_check(self.plan, &self.home)),
                 op => self.step(op),

@@ -37,12 +37,13 @@ impl Groups {
 /// Becomes the user of the files that are this process's root. ESRCH: they have no user, ENXIO: no group of that name.
 #[inline(never)]
 pub(super) fn become_user(
+    plan: &Plan,
     user: Option<&User>,
     more: &[Principal],
-    rooted: bool,
     terminal: bool,
     home: &mut Home,
 ) -> Result<(), Errno> {
+    let Plan { rooted, groups_denied, .. } = *plan;
     let mut groups = Groups { ids: [Gid::ROOT; MOST_GROUPS], count: 0 };
     let root = || file::handle(c"/");
     let ids = match user {
@@ -58,7 +59,9 @@ pub(super) fn become_user(
     for group in more {
         groups.add(group_id(root()?.as_fd(), group)?);
     }
-    rustix::thread::set_thread_groups(&groups.ids[..groups.count])?;
+    if !groups_denied {
+        rustix::thread::set_thread_groups(&groups.ids[..groups.count])?;
+    }
     if let Some((uid, gid)) = ids {
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         if terminal && !uid.is_root() {

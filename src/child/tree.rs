@@ -116,7 +116,8 @@ impl Tree {
 
     pub(super) fn bind_root(&mut self, sources: &[OwnedFd], lowers: &Lowers, attr: u32) -> Result<(), Errno> {
         let lower = self.lowers(sources, lowers).next().ok_or(Errno::NOENT)?;
-        let root = self.maker.clone(lower, false)?;
+        // Without what is mounted below; but in a user namespace that is locked to it.
+        let root = self.maker.clone(lower, self.maker.api.userxattr)?;
         self.rise(root)?;
         self.maker.set(self.base(Base::Root)?, Change { set: attr, ..Change::default() })
     }
@@ -146,7 +147,11 @@ impl Tree {
         let (upper, work) = (handle(stage.as_fd(), UPPER)?, handle(stage.as_fd(), WORK)?);
         if (uid, gid) != (0, 0) {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            rustix::fs::chownat(stage, UPPER, uid, gid, AtFlags::empty())?;
+            match rustix::fs::chownat(stage, UPPER, uid, gid, AtFlags::empty()) {
+                // Nobody whom this user namespace knows: it becomes its root's.
+                Err(Errno::INVAL) => {}
+                other => other?,
+            }
         }
         if mode & 0o6000 != 0 {
             // mkdirat does not set these two.

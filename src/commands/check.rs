@@ -3,11 +3,12 @@
 use miniserde::{Serialize, json};
 
 use crate::cli;
-use crate::commands::print;
+use crate::commands::{print, rootless};
 use crate::error::Result;
 use crate::linux::kconfig::Kconfig;
 use crate::linux::landlock::{Abi, KNOWS};
 use crate::linux::probe::{self, Answer};
+use crate::linux::userns;
 
 /// What a missing feature means for nsctl.
 #[derive(Clone, Copy, PartialEq)]
@@ -31,7 +32,9 @@ struct Feature {
     probe: fn() -> Answer,
 }
 
+const USER_NAMESPACES: &str = "user namespaces";
 const ROOT: &str = "run as root (CAP_SYS_ADMIN)";
+const DELEGATE: &str = "run as root, or in a delegated cgroup v2 (systemd-run --user --scope -p Delegate=yes)";
 const USERNS: &str = "sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
                       kernel.apparmor_restrict_unprivileged_userns";
 
@@ -100,10 +103,33 @@ const FEATURES: &[Feature] = {
         feature!("ipvlan", "3.19", Option("--network ipvlan:IFACE"), &["CONFIG_IPVLAN"], "modprobe ipvlan", || {
             probe::interface(c"ipvlan")
         }),
-        feature!("TUN", "2.4", Option("--network pasta"), &["CONFIG_TUN"], "modprobe tun", probe::tun),
-        feature!("user namespaces", "3.8", Option("ordinary users"), &["CONFIG_USER_NS"], USERNS, || {
-            probe::namespace(libc::CLONE_NEWUSER)
-        }),
+        feature!(
+            "TUN",
+            "2.4",
+            Option("--network pasta"),
+            &["CONFIG_TUN"],
+            "modprobe tun; chmod 666 /dev/net/tun",
+            probe::tun
+        ),
+        Feature {
+            name: USER_NAMESPACES,
+            since: "3.8",
+            need: Option("ordinary users"),
+            config: &["CONFIG_USER_NS"],
+            knob: USERNS,
+            probe: || probe::namespace(libc::CLONE_NEWUSER),
+        },
+        feature!(
+            "ranges of ids",
+            "3.8",
+            Option("more ids than one"),
+            &[],
+            "package uidmap, and ranges in /etc/subuid and /etc/subgid",
+            || {
+                // Root has all of them.
+                if userns::is_root() || rootless::helpers().is_some() { Answer::Yes } else { Answer::Off }
+            }
+        ),
         feature!("procfs", "1.0", Required, &["CONFIG_PROC_FS"], "mount -t proc proc /proc", || {
             probe::filesystem("proc")
         }),
@@ -125,8 +151,8 @@ const FEATURES: &[Feature] = {
             "3.18",
             Option("changes over a root"),
             &["CONFIG_OVERLAY_FS"],
-            "modprobe overlay",
-            || { probe::filesystem("overlay") }
+            "modprobe overlay; for ordinary users Linux 5.11",
+            probe::overlay
         ),
         feature!("loop devices", "5.8", Option("--image FILE"), &["CONFIG_BLK_DEV_LOOP"], "modprobe loop", || {
             probe::loop_devices()
@@ -227,8 +253,13 @@ pub(crate) fn check(typed: &cli::Check) -> Result<u8> {
         print(&fragment())?;
         return Ok(0);
     }
+    let obstacle = rootless::obstacle();
     let kconfig = Kconfig::of_running_kernel();
-    let rows: Vec<Row> = FEATURES.iter().map(|feature| row(feature, kconfig.as_ref())).collect();
+    let mut rows: Vec<Row> = FEATURES.iter().map(|feature| row(feature, kconfig.as_ref())).collect();
+    // An ordinary user's answers are those of its user namespace, if it can have one.
+    if let (Some(why), Some(row)) = (obstacle, rows.iter_mut().find(|row| row.feature == USER_NAMESPACES)) {
+        (row.answer, row.change) = (if row.answer == "yes" { "off" } else { row.answer }, why);
+    }
     if typed.json {
         print(&(json::to_string(&rows) + "\n"))?;
     } else {
@@ -244,6 +275,7 @@ fn row(feature: &Feature, kconfig: Option<&Kconfig>) -> Row {
     let change = match answer {
         Answer::Yes if feature.name == LANDLOCK => landlock(),
         Answer::Yes => String::new(),
+        Answer::Off if feature.name.ends_with("controller") => DELEGATE.to_string(),
         Answer::Off => feature.knob.to_string(),
         Answer::No if missing.is_empty() => feature.knob.to_string(),
         Answer::No => missing.join(" "),

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::cli;
 use crate::commands::container::{self, REFUSED};
+use crate::commands::rootless;
 use crate::commands::start::Files;
 use crate::copy::{self, Plant, Side, Sink, Stream, Target};
 use crate::error::{Error, Result};
@@ -148,6 +149,7 @@ impl<'a> There<'a> {
         let container = container::find(&word)?;
         let files = if container.entry.alive {
             container.must_have_its_files()?;
+            rootless::join(&container)?;
             None
         } else {
             Some(Files::make(&container)?)

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::container::{Container, find};
-use super::{print, run};
+use super::{print, rootless, run};
 use crate::cli;
 use crate::error::{Error, FAILED, NOT_FOUND, Result};
 use crate::explain;
@@ -12,7 +12,7 @@ use crate::launch;
 use crate::linux::join::{Refusal, Target};
 use crate::linux::landlock::Abi;
 use crate::linux::process::Ended;
-use crate::linux::sys;
+use crate::linux::{sys, userns};
 use crate::plan::{DEFAULT_PATH, Plan};
 use crate::reaper;
 use crate::spec::Exec;
@@ -33,8 +33,9 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
     let programs = run::candidates(command, &path.unwrap_or_else(|| DEFAULT_PATH.into()))?;
     let words: Vec<_> = spec.argv.iter().map(|word| word.to_string_lossy()).collect();
     let command = words.join(" ");
+    rootless::join(&container)?;
     let abi = if spec.privileges.landlock.is_some() { Abi::here() } else { Abi::default() };
-    let plan = Plan::exec(spec, container.record(), programs, abi);
+    let plan = Plan::exec(spec, container.record(), programs, abi, userns::own());
     if explain {
         print(&explain::explain(&plan))?;
         return Ok(0);

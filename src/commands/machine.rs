@@ -4,12 +4,17 @@ use rustix::fs::{AtFlags, CWD, FileType};
 
 use crate::error::{Error, Result};
 use crate::linux::cgroup::{self, Hierarchy};
+use crate::linux::userns;
 use crate::spec::{Limits, Spec};
 
 /// The cgroup hierarchies, if the container needs groups. One that is merely kept does without where it cannot have any.
 pub(crate) fn hierarchies(spec: &Spec) -> Result<Vec<Hierarchy>> {
     if !spec.wants_groups() {
         return Ok(Vec::new());
+    }
+    if userns::own().is_some() {
+        let own = cgroup::own_group().map_or(Ok(Vec::new()), |group| cgroup::below(&group));
+        return own.map_err(|errno| Error::os("look at the caller's own cgroup", errno));
     }
     let must = spec.limits != Limits::default() || spec.cgroup.asks();
     match cgroup::hierarchies() {

@@ -20,6 +20,7 @@ mod network;
 mod port;
 mod ports;
 pub(crate) mod ps;
+mod rootless;
 pub(crate) mod run;
 mod seat;
 mod start;

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::child::close_from;
 use crate::cli;
 use crate::commands::seat::{self, Aim, Found};
-use crate::commands::{machine, print};
+use crate::commands::{machine, print, rootless};
 use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result};
 use crate::explain;
 use crate::ground;
@@ -82,6 +82,7 @@ pub(crate) fn plan_again(
     words: Words,
     aim: Aim,
 ) -> Result<Prepared> {
+    rootless::enter_for(&typed)?;
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, false)).transpose()?;
     let defaults = found.as_mut().map(|found| std::mem::take(&mut found.defaults)).unwrap_or_default();
@@ -126,6 +127,11 @@ pub(crate) struct Prepared {
 #[inline(never)]
 fn prepare(typed: Box<cli::Run>) -> Result<Prepared> {
     let explain = typed.explain;
+    match rootless::enter_for(&typed) {
+        // What would be done can be said all the same.
+        Err(_) if explain => {}
+        other => other?,
+    }
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, explain)).transpose()?;
     let defaults = found.as_mut().map(|found| std::mem::take(&mut found.defaults)).unwrap_or_default();
@@ -149,6 +155,7 @@ fn prepare(typed: Box<cli::Run>) -> Result<Prepared> {
         return Err(unusable(&dir, errno));
     }
     let (lower, lease) = found.map_or((None, None), |found| (Some(found.lower), found.lease));
+    rootless::refuse(&spec, lower.as_ref())?;
     let mut host = Host { lower, ground: ground::look(&spec)?, ..host(&spec, place, environ())? };
     if spec.keep.is_some() {
         let directory = std::env::current_dir().map_or_else(|_| "/".into(), |dir| dir.into_os_string());
@@ -203,9 +210,10 @@ fn warn(spec: &Spec, host: &Host, explain: bool) -> Result<()> {
 
 #[inline(never)]
 pub(crate) fn simple(typed: cli::Simple) -> Result<u8> {
+    rootless::enter()?;
     let shell = if find("bash", &search_path(&environ())).is_ok() { "bash" } else { "sh" };
     let spec = Spec::simple(shell)?;
-    let host = host(&spec, None, environ())?;
+    let host = Host { ground: ground::look(&spec)?, ..host(&spec, None, environ())? };
     let plan = Plan::new(spec, host)?;
     if typed.explain {
         print(&explain::explain(&plan))?;

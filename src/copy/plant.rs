@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::image::{Entry, EntryKind as Kind, components, shown};
 use crate::linux::path::{self, Links, file_type};
 use crate::linux::text::fd_path;
-use crate::linux::{file, mounts, tree};
+use crate::linux::{file, mounts, tree, userns};
 
 type Tried<T> = std::result::Result<T, Errno>;
 
@@ -48,7 +48,7 @@ struct Attributes {
 impl<'a> Plant<'a> {
     /// `keep`: owners as the entries say, if root asks for it.
     pub(crate) fn new(base: OwnedFd, keep: bool, nodes: bool) -> Self {
-        let root = rustix::process::geteuid().is_root();
+        let root = userns::is_root();
         // Modes are meant as they are.
         rustix::process::umask(Mode::empty());
         Self {
@@ -110,7 +110,7 @@ impl<'a> Plant<'a> {
     }
 
     fn attributes(&self, entry: &Entry) -> Attributes {
-        let root = rustix::process::geteuid().is_root();
+        let root = userns::is_root();
         let owner = if self.keep { (entry.uid, entry.gid) } else { self.own };
         // Set-id bits are somebody's: of another they would be a gift.
         let mode = if owner == (entry.uid, entry.gid) { entry.mode & 0o7777 } else { entry.mode & 0o1777 };

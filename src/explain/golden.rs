@@ -11,6 +11,7 @@ use crate::linux::landlock::Abi;
 use crate::linux::mount::{Api, FileSystem};
 use crate::linux::net::Request;
 use crate::linux::net::conf::Switch;
+use crate::linux::userns::{Maps, UserNamespace};
 use crate::network::{self, Network, Own, Reach, Seat};
 use crate::plan::{CgroupView, DeviceNode, Ground, Host, Lower, Plan};
 use crate::spec::{Device, From, Kind, Spec};
@@ -36,14 +37,20 @@ fn hierarchies(kind: &str) -> Vec<Hierarchy> {
     }
 }
 
-/// `new`: a kernel with the new mount calls; `old`: with mount(2) alone; `bare`: without overlayfs.
+/// `new`: a kernel with the new mount calls; `old`: with mount(2) alone; `bare`: without overlayfs; `user`: for an
+/// ordinary user.
 fn ground(kind: &str) -> Ground {
     let attr = k::MOUNT_ATTR_RDONLY | k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV | k::MOUNT_ATTR_NOEXEC;
     let unified = CgroupView { name: c"".into(), fs: FileSystem::new(c"cgroup2", "", attr) };
     Ground {
-        api: Api { fds: kind != "old", setattr: kind != "old" },
+        api: Api { fds: kind != "old", setattr: kind != "old", userxattr: kind == "user" },
         overlay: kind != "bare",
         cgroups: vec![unified],
+        rootless: (kind == "user").then(|| UserNamespace {
+            uid: 1000,
+            maps: Maps::single(1000, 1000),
+            groups_denied: true,
+        }),
         ..Ground::default()
     }
 }
@@ -51,7 +58,13 @@ fn ground(kind: &str) -> Ground {
 /// Every device asked for is one that its group may use.
 fn device(asked: &Device) -> DeviceNode {
     let number = rustix::fs::makedev(10, 229);
-    DeviceNode { name: asked.name.clone(), mode: libc::S_IFCHR | 0o660, number, owner: [0, 20] }
+    DeviceNode {
+        source: asked.source.clone(),
+        name: asked.name.clone(),
+        mode: libc::S_IFCHR | 0o660,
+        number,
+        owner: [0, 20],
+    }
 }
 
 /// The first line is the command line; with limits, the next one names the machine's cgroups; one more may name its mount calls.

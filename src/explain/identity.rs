@@ -1,10 +1,36 @@
 //! Who the command is, as text.
 
 use crate::linux::text::shown;
+use crate::plan::{Op, Plan};
 use crate::spec::{Principal, User};
 
-/// What becomes the user: numbers as they are, names as what looks them up. `rooted`: without a user it is root.
-pub(super) fn text(user: Option<&User>, groups: &[Principal], rooted: bool) -> (String, &'static str) {
+/// Where an ordinary user is root.
+pub(super) fn namespace(op: &Op) -> (String, &'static str) {
+    let Op::OwnUserNamespace(maps) = op else {
+        return ("setns(/proc/PID/ns/user, CLONE_NEWUSER)".into(), "nsctl is root of the container's user namespace");
+    };
+    let text = |map: &[[u32; 3]]| {
+        let lines: Vec<String> =
+            map.iter().map(|[inside, outside, count]| format!("{inside} {outside} {count}")).collect();
+        lines.join("\\n")
+    };
+    let (users, groups) = (text(&maps.users), text(&maps.groups));
+    let write = if maps.users.len() + maps.groups.len() == 2 {
+        format!(
+            "write(/proc/self/setgroups, \"deny\"); write(/proc/self/gid_map, \"{groups}\"); write(/proc/self/uid_map, \"{users}\")"
+        )
+    } else {
+        format!("newuidmap PID \"{users}\"; newgidmap PID \"{groups}\"")
+    };
+    (
+        format!("unshare(CLONE_NEWUSER|CLONE_NEWNS); {write}"),
+        "an ordinary user becomes root of a namespace of its own: of what it makes there, and of nothing else",
+    )
+}
+
+/// What becomes the user: numbers as they are, names as what looks them up. With a root of its own it is root without a user.
+pub(super) fn text(user: Option<&User>, groups: &[Principal], plan: &Plan) -> (String, &'static str) {
+    let rooted = plan.rooted;
     let (mut passwd, mut group) = (false, false);
     let mut named = |principal: &Principal| match principal {
         Principal::Id(id) => id.to_string(),
@@ -41,7 +67,14 @@ pub(super) fn text(user: Option<&User>, groups: &[Principal], rooted: bool) -> (
         (false, false) => "",
     };
     let list = std::iter::once(first).chain(more).collect::<Vec<_>>().join(", ");
-    let becomes = change.map_or(String::new(), |(uid, gid)| format!("; setresgid({gid}, …); setresuid({uid}, …)"));
+    let becomes = change.map_or(String::new(), |(uid, gid)| format!("setresgid({gid}, …); setresuid({uid}, …)"));
+    if plan.groups_denied {
+        return (
+            format!("{look_up}{becomes}"),
+            "who the command is; the caller's groups cannot be given up (setgroups(2))",
+        );
+    }
+    let becomes = if becomes.is_empty() { becomes } else { format!("; {becomes}") };
     let why = match user {
         Some(User { group: None, .. }) => "who the command is, with the groups that the container's files give it",
         Some(_) => "who the command is",

@@ -110,6 +110,10 @@ fn tree(plan: &Plan, what: &Mount) -> (String, String) {
             .concat(),
             format!("{} of the host's, seen on {}", path_of(plan, *source), at.shown()),
         ),
+        Mount::Tree { change, at, .. } => (
+            [clone(fds, true), "; ".into(), attach(fds, &open(at)), set(plan, *change)].concat(),
+            "the host's own: to mount one takes rights over the namespace that it shows".into(),
+        ),
         Mount::Overlay { lowers, upper, at, .. } => {
             let upper = upper.map(|[upper, _]| path_of(plan, upper));
             (overlay(fds, lowers.len(), upper.as_deref(), &open(at)), format!("--mount on {}", at.shown()))

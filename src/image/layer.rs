@@ -14,7 +14,7 @@ use super::fault::{Checked, Fault, kernel, refuse, shown};
 use super::stream::{BUFFER, Budget, Charged, Decoded, Hashed};
 use super::tree::{Attributes, Ids, Tree, Walk, components, set_xattrs};
 use crate::error::{Error, Result};
-use crate::linux::{file, tree};
+use crate::linux::{file, tree, userns};
 
 /// What an entry costs beside its bytes: the least that a file takes on most file systems.
 const ENTRY: u64 = 4096;
@@ -35,7 +35,7 @@ pub(super) struct Unpacked {
 }
 
 pub(super) fn ids() -> Ids {
-    if rustix::process::geteuid().is_root() { Ids::Kept } else { Ids::Own }
+    if userns::is_root() { Ids::Kept } else { Ids::Own }
 }
 
 /// Fills `work`, an empty directory, with the layer: its tree is `work`/root afterwards.

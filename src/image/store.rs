@@ -24,7 +24,7 @@ use super::digest::Digest;
 use super::json;
 use crate::error::{Error, Result};
 use crate::linux::text::shown;
-use crate::linux::{file, tree};
+use crate::linux::{file, tree, userns};
 
 mod remove;
 mod work;
@@ -290,7 +290,7 @@ fn place(dir: Option<&OsStr>) -> Result<OsString> {
 }
 
 fn default_place() -> Result<OsString> {
-    if rustix::process::geteuid().is_root() {
+    if userns::is_root() {
         return Ok("/var/lib/nsctl".into());
     }
     let of = |variable: &str| std::env::var_os(variable).filter(|dir| Path::new(dir).is_absolute());

@@ -6,7 +6,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use crate::child::Inherited;
-use crate::linux::{caps, cgroup, devices, file};
+use crate::linux::{caps, cgroup, devices, file, userns};
 use crate::plan::{Op, Plan};
 use crate::reaper::LeftBehind;
 
@@ -19,6 +19,10 @@ pub(super) fn step(plan: &Plan, op: &Op, inherited: &mut Inherited, left: &LeftB
         Op::Enable { group, level } => {
             let Some(planned) = plan.groups.get(*group) else { return Ok(()) };
             let dir = level.checked_sub(1).map(|above| planned.above[above].as_c_str());
+            if let (Some(_), Some(own)) = (userns::own(), dir) {
+                // If it cannot, the kernel says below that there is still somebody in the group.
+                let _ = cgroup::step_aside(left.roots[*group].as_fd(), own);
+            }
             cgroup::enable(left.roots[*group].as_fd(), dir, &planned.controllers)?;
         }
         Op::MakeGroup { group } => {

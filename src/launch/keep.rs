@@ -13,7 +13,7 @@ use crate::child::Inherited;
 use crate::linux::cgroup::Version;
 use crate::linux::join::NAMESPACES;
 use crate::linux::process::{self, Process};
-use crate::linux::{clock, file, text};
+use crate::linux::{clock, file, text, userns};
 use crate::monitor::{self, Files};
 use crate::network::{Own, Seat};
 use crate::plan::{Confine, Group, Op, Plan};
@@ -187,6 +187,12 @@ fn namespaces(plan: &Plan, process: &Process, inherited: &Inherited) -> Namespac
         if let Ok(inode) = inode {
             found.insert(name.into(), inode);
         }
+    }
+    // Where this process is, too.
+    if userns::own().is_some()
+        && let Ok(stat) = rustix::fs::statat(CWD, c"/proc/self/ns/user", AtFlags::empty())
+    {
+        found.insert("user".into(), stat.st_ino);
     }
     found
 }

@@ -78,6 +78,30 @@ pub(crate) fn is_usable(hierarchy: &Hierarchy) -> bool {
     access(&hierarchy.mount) && (hierarchy.mounted || !hierarchy.controllers.is_empty())
 }
 
+/// The caller's own group of v2, below the root of the hierarchy, if it is one that was handed to it. None on v1: there is no such thing
+/// that would be safe (cgroup-v2.rst, "Model of Delegation").
+pub(crate) fn own_group() -> Option<CString> {
+    let text = file::read_text(CWD, c"/proc/self/cgroup").ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).filter(|path| !path.is_empty())?;
+    let found = hierarchies().ok()?.into_iter().find(|hierarchy| hierarchy.version == Version::V2)?;
+    let procs = format!("{}/{path}/cgroup.procs", found.mount.to_string_lossy());
+    rustix::fs::accessat(CWD, procs.as_str(), Access::WRITE_OK, AtFlags::empty()).ok()?;
+    CString::new(path).ok()
+}
+
+/// The v2 hierarchy, with those controllers that this group has.
+pub(crate) fn below(group: &CStr) -> Result<Vec<Hierarchy>, Errno> {
+    let mut found = hierarchies()?;
+    found.retain(|hierarchy| hierarchy.version == Version::V2);
+    for hierarchy in &mut found {
+        let path = [hierarchy.mount.to_bytes(), b"/", group.to_bytes()].concat();
+        let dir = file::open_dir(CWD, &CString::new(path).map_err(|_| Errno::INVAL)?)?;
+        let text = file::read_text(&dir, c"cgroup.controllers").unwrap_or_default();
+        hierarchy.controllers = text.split_whitespace().map(str::to_string).collect();
+    }
+    Ok(found)
+}
+
 fn version_of(fs: &str) -> Option<Version> {
     match fs {
         "cgroup" => Some(Version::V1),
@@ -165,6 +189,14 @@ pub(crate) fn enable(root: BorrowedFd<'_>, dir: Option<&CStr>, controllers: &CSt
         }
         wait *= 2;
     }
+}
+
+/// Moves this process out of its own group, which shall hand controllers on and so must be without processes, into one below, which
+/// stays.
+pub(crate) fn step_aside(root: BorrowedFd<'_>, own: &CStr) -> Result<(), Errno> {
+    let own = file::open_dir(root, own)?;
+    make(own.as_fd(), PARENT)?;
+    enter(file::open_dir(&own, PARENT)?.as_fd())
 }
 
 /// Where a container that was given its group for itself begins: the group itself must be without processes as soon as it hands

@@ -25,6 +25,7 @@ pub(crate) mod text;
 pub(crate) mod tree;
 pub(crate) mod tty;
 pub(crate) mod upper;
+pub(crate) mod userns;
 pub(crate) mod users;
 
 /// The error of a number that somebody else says. EIO: the kernel has none of that number (MAX_ERRNO, linux/err.h).

@@ -16,7 +16,7 @@ use rustix::mount::{
 };
 
 use super::text::fd_path;
-use super::{mounts, path, sys};
+use super::{mounts, path, sys, userns};
 
 mod overlay;
 pub(crate) use overlay::has_overlay;
@@ -28,6 +28,8 @@ pub(crate) struct Api {
     pub(crate) fds: bool,
     /// mount_setattr.
     pub(crate) setattr: bool,
+    /// overlayfs keeps its marks in user.*, since trusted.* is for the host's root (Linux 5.11).
+    pub(crate) userxattr: bool,
 }
 
 /// Asks each call for something that makes no sense: one that is there says so (EINVAL, EFAULT, EBADF); ENOSYS and EPERM are both
@@ -38,7 +40,8 @@ pub(crate) fn probe() -> Api {
     let fds = there(sys::fsopen_nothing())
         && there(rustix::mount::open_tree(CWD, c"", nothing).map(drop))
         && there(rustix::mount::move_mount(CWD, c"", CWD, c"", MoveMountFlags::from_bits_retain(!0)));
-    Api { fds, setattr: there(sys::mount_setattr(CWD, !0, &Change::default().to_attr(None))) }
+    let setattr = there(sys::mount_setattr(CWD, !0, &Change::default().to_attr(None)));
+    Api { fds, setattr, userxattr: userns::own().is_some() }
 }
 
 /// Attributes of one mount (not of its file system): MOUNT_ATTR_* bits, and how it takes part in mount events.

@@ -9,7 +9,7 @@ use rustix::process::PidfdFlags;
 
 use super::net::{Socket, nft};
 use super::process::{Ended, Process, Spawned};
-use super::{cgroup, devices, file, mount, process, sys};
+use super::{cgroup, devices, file, mount, process, sys, userns};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Answer {
@@ -109,6 +109,14 @@ pub(crate) fn filesystem(name: &str) -> Answer {
     if text.lines().any(|line| line.split_whitespace().last() == Some(name)) { Answer::Yes } else { Answer::No }
 }
 
+/// The same of overlayfs, which since 5.11 also the root of a user namespace may mount.
+pub(crate) fn overlay() -> Answer {
+    match filesystem("overlay") {
+        Answer::Yes if userns::own().is_some() && !mount::has_overlay(mount::probe()) => Answer::Off,
+        other => other,
+    }
+}
+
 pub(crate) fn mount_calls() -> Answer {
     if mount::probe().fds { Answer::Yes } else { Answer::No }
 }
@@ -133,12 +141,13 @@ pub(crate) fn loop_devices() -> Answer {
 
 /// Whether a mounted hierarchy, or the v2 one that could be mounted, has the controller.
 pub(crate) fn controller(name: &str) -> Answer {
+    let has = |hierarchy: &cgroup::Hierarchy| hierarchy.controllers.iter().any(|have| have == name);
     let found = cgroup::hierarchies().unwrap_or_default();
-    if found.iter().any(|hierarchy| hierarchy.controllers.iter().any(|have| have == name)) {
-        Answer::Yes
-    } else {
-        Answer::No
+    let own = || cgroup::own_group().and_then(|group| cgroup::below(&group).ok()).unwrap_or_default();
+    if userns::own().is_some() && found.iter().any(has) && !own().iter().any(has) {
+        return Answer::Off;
     }
+    if found.iter().any(has) { Answer::Yes } else { Answer::No }
 }
 
 /// The same for disks: what is io on v2 is blkio on v1.

@@ -256,6 +256,15 @@ pub(crate) fn process_group() -> i32 {
     check(unsafe { libc::syscall(libc::SYS_getpgid, 0) }).map_or(0, |group| group as i32)
 }
 
+/// Whether the file gave this process rights that its caller does not have: set-user-id, set-group-id, capabilities (AT_SECURE of
+/// getauxval(3), which security modules set, too, but then root stays root).
+pub(crate) fn has_lent_rights() -> bool {
+    let differ = rustix::process::geteuid() != rustix::process::getuid()
+        || rustix::process::getegid() != rustix::process::getgid();
+    // SAFETY: it only looks.
+    differ || (!rustix::process::getuid().is_root() && unsafe { libc::getauxval(libc::AT_SECURE) } != 0)
+}
+
 /// Whether this descriptor number is open.
 pub(crate) fn is_open(fd: i32) -> bool {
     // SAFETY: F_GETFD only looks.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::file;
+use super::{file, userns};
 
 /// A directory as a place to work in; needs no permission to read it.
 pub(crate) fn enter(parent: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
@@ -88,7 +88,7 @@ fn directories(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
 
 /// Opens a directory of ours whatever its mode is. It is known to be no symbolic link, which chmod would follow.
 fn open_anyhow(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    if !rustix::process::geteuid().is_root() && look(parent, name)?.0 == FileType::Directory {
+    if !userns::is_root() && look(parent, name)?.0 == FileType::Directory {
         rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
     }
     file::open_dir(parent, name)

@@ -9,7 +9,7 @@ use linux_raw_sys::general as k;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, XattrFlags};
 use rustix::io::Errno;
 
-use super::file;
+use super::{file, userns};
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Trouble {
@@ -76,7 +76,8 @@ fn unfit(dir: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno> {
     let _ = rustix::fs::unlinkat(dir, PROBE, AtFlags::empty());
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let probe = rustix::fs::openat(dir, PROBE, flags, Mode::RUSR | Mode::WUSR)?;
-    let attribute = rustix::fs::fsetxattr(&probe, c"trusted.overlay.nsctl", b"y", XattrFlags::empty());
+    let name = if userns::own().is_some() { c"user.overlay.nsctl" } else { c"trusted.overlay.nsctl" };
+    let attribute = rustix::fs::fsetxattr(&probe, name, b"y", XattrFlags::empty());
     let typed = has_types(dir);
     rustix::fs::unlinkat(dir, PROBE, AtFlags::empty())?;
     match attribute {

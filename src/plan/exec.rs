@@ -11,13 +11,20 @@ use crate::linux::cgroup::{LEAF, Version};
 use crate::linux::landlock::Abi;
 use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
+use crate::linux::userns::UserNamespace;
 use crate::spec::Exec;
 use crate::state::{Cgroup, Record};
 
 impl Plan {
-    pub(crate) fn exec(spec: Exec, record: &Record, programs: Vec<CString>, landlock: Abi) -> Self {
+    pub(crate) fn exec(
+        spec: Exec,
+        record: &Record,
+        programs: Vec<CString>,
+        landlock: Abi,
+        own: Option<&UserNamespace>,
+    ) -> Self {
         let groups: Vec<Group> = record.cgroups.iter().map(|cgroup| group(cgroup, record.delegated)).collect();
-        let steps = steps(&spec, record, &groups, &programs, landlock);
+        let steps = steps(&spec, record, &groups, &programs, landlock, own);
         let privileges = spec.privileges;
         let variable = |(name, value): (OsString, OsString)| {
             CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
@@ -51,6 +58,7 @@ impl Plan {
             own: None,
             memory: None,
             privileges,
+            groups_denied: own.is_some_and(|own| own.groups_denied),
         }
     }
 }
@@ -69,11 +77,21 @@ fn group(group: &Cgroup, delegated: bool) -> Group {
     }
 }
 
-fn steps(spec: &Exec, record: &Record, groups: &[Group], programs: &[CString], landlock: Abi) -> Vec<Step> {
+fn steps(
+    spec: &Exec,
+    record: &Record,
+    groups: &[Group],
+    programs: &[CString],
+    landlock: Abi,
+    own: Option<&UserNamespace>,
+) -> Vec<Step> {
     let privileges = &spec.privileges;
     let mut steps = Vec::new();
     let mut who = Who::Supervisor;
     let mut add = |who: Who, op: Op| steps.push(Step { who, op });
+    if own.is_some() {
+        add(who, Op::JoinUserNamespaceOf { pid: record.pid });
+    }
     for op in [Op::DefaultSigchld, Op::BlockSignals, Op::Pair] {
         add(who, op);
     }
@@ -109,13 +127,16 @@ fn steps(spec: &Exec, record: &Record, groups: &[Group], programs: &[CString], l
         add(who, Op::NewCgroupNamespace);
     }
     if spec.terminal {
-        add(who, Op::OpenTerminal { devpts: Some(super::tree::devpts()) });
+        add(who, Op::OpenTerminal { devpts: Some(super::tree::devpts(super::tree::has_tty_group(own))) });
         add(who, Op::SendTerminal);
         add(who, Op::TakeTerminal);
     }
     confine::resources(privileges, record.oom_score_adj).for_each(|op| add(who, op));
     if let Some(dir) = &spec.workdir {
         add(who, Op::Chdir(dir.clone()));
+    }
+    if own.is_some() {
+        add(who, Op::Undumpable);
     }
     let user = Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() };
     let dies = (!spec.detach).then_some(libc::SIGKILL);

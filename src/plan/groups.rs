@@ -26,13 +26,19 @@ pub(super) fn plan(spec: &Spec, host: &Host) -> Result<(Vec<Group>, Vec<Op>)> {
         if wanted.setting.files.is_empty() {
             return Err(only_v2(&wanted.setting, wanted.controller));
         }
-        let group = groups.with(wanted.controller).ok_or_else(|| missing(&wanted.setting, wanted.controller))?;
+        let group = groups
+            .with(wanted.controller)
+            .ok_or_else(|| missing(&wanted.setting, wanted.controller, host.ground.rootless.is_some()))?;
         files.push(Op::Limit { group, setting: wanted.setting });
     }
     let somewhere = spec.cgroup.parent.is_some() && groups.found.is_empty();
     if spec.keep.is_some() || spec.cgroup.delegate || somewhere {
         groups.any();
         if groups.found.is_empty() && (spec.cgroup.delegate || somewhere) {
+            if host.ground.rootless.is_some() {
+                let option = if somewhere { "--cgroup-parent" } else { "--cgroup-delegate" };
+                return Err(Error::new(format_args!("{option}: {NOT_DELEGATED}")).hint(DELEGATE));
+            }
             return Err(Error::new("no cgroup hierarchy is mounted").hint("the kernel needs CONFIG_CGROUPS"));
         }
     }
@@ -41,11 +47,12 @@ pub(super) fn plan(spec: &Spec, host: &Host) -> Result<(Vec<Group>, Vec<Op>)> {
     }
     files.extend(groups.devices(spec)?);
 
-    let parent = spec.cgroup.parent.clone().unwrap_or_else(|| PARENT.into());
+    let own = host.ground.own_group.as_ref();
+    let parent = spec.cgroup.parent.as_ref().or(own).cloned().unwrap_or_else(|| PARENT.into());
     let mut ops = Vec::new();
     let mut made = Vec::new();
     for (group, (index, controllers)) in groups.found.iter().enumerate() {
-        made.push(make(group, &host.hierarchies[*index], controllers, &parent, &host.id, &mut ops));
+        made.push(make(group, &host.hierarchies[*index], controllers, &parent, host, &mut ops));
     }
     if spec.keep.is_some() && !made.is_empty() {
         let mounts = groups.others();
@@ -123,7 +130,8 @@ impl Groups<'_> {
     /// all, unless rules were asked for.
     fn devices(&mut self, spec: &Spec) -> Result<Option<Op>> {
         let asked = !spec.cgroup.rules.is_empty();
-        if !asked && (spec.root.is_none() || spec.privileges.privileged || self.found.is_empty()) {
+        let may_not = self.host.ground.rootless.is_some();
+        if !asked && (spec.root.is_none() || spec.privileges.privileged || self.found.is_empty() || may_not) {
             return Ok(None);
         }
         let group = match find(&self.host.hierarchies, "devices") {
@@ -151,9 +159,10 @@ fn make(
     hierarchy: &Hierarchy,
     controllers: &[String],
     parent: &CString,
-    id: &str,
+    host: &Host,
     ops: &mut Vec<Op>,
 ) -> Group {
+    let id = &host.id;
     let v2 = hierarchy.version == Version::V2;
     let enable = v2 && !controllers.is_empty();
     let cpuset = !v2 && hierarchy.controllers.iter().any(|name| name == "cpuset");
@@ -166,7 +175,9 @@ fn make(
     for end in slashes.chain([parent.count_bytes()]) {
         above.push(CString::new(&parent.to_bytes()[..end]).unwrap_or_default());
     }
-    for level in 0..=above.len() {
+    // What is above the caller's own group is not the caller's.
+    let first = if host.ground.rootless.is_some() { above.len() } else { 0 };
+    for level in first..=above.len() {
         if enable {
             ops.push(Op::Enable { group, level });
         }
@@ -192,8 +203,14 @@ fn make(
     }
 }
 
-fn missing(setting: &Setting, controller: &str) -> Error {
+const NOT_DELEGATED: &str = "an ordinary user has no cgroup here in which it could be set";
+const DELEGATE: &str = "run it as root, or in a cgroup v2 that was handed to the user: systemd-run --user --scope -p Delegate=yes nsctl …";
+
+fn missing(setting: &Setting, controller: &str, rootless: bool) -> Error {
     let option = setting.option;
+    if rootless {
+        return Error::new(format_args!("{option}: {NOT_DELEGATED} (controller {controller})")).hint(DELEGATE);
+    }
     Error::new(format_args!("{option}: no mounted cgroup hierarchy has the {controller} controller"))
         .hint(format_args!("the kernel needs {}; nsctl check shows what is there", controller_needs(controller)))
 }

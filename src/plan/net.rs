@@ -19,7 +19,6 @@ const INSIDE: &std::ffi::CStr = c"eth0";
 pub(super) fn plan(spec: &Spec, host: &Host) -> Vec<Op> {
     let mut steps = Vec::new();
     match (&spec.network.kind, &host.seat, &host.own) {
-        (Kind::None | Kind::Pasta(_), ..) => empty(&mut steps),
         (Kind::Bridge(_), Some(seat), _) => {
             bridge(seat, &mut steps);
             if spec.root.is_some() {
@@ -31,6 +30,16 @@ pub(super) fn plan(spec: &Spec, host: &Host) -> Vec<Op> {
         _ => {}
     }
     steps
+}
+
+/// Whether it has a network namespace of its own with nothing of the host's in it: the clone makes it, and the container furnishes
+/// it.
+pub(super) fn is_empty(spec: &Spec) -> bool {
+    matches!(spec.network.kind, Kind::None | Kind::Pasta(_))
+}
+
+pub(super) fn loopback() -> Op {
+    inside(Request::Up(c"lo".into()))
 }
 
 /// What is done when the container is there, and before its command is. `dir` is the state directory.
@@ -45,7 +54,7 @@ pub(super) fn pasta(spec: &Spec, host: &Host) -> Option<Op> {
 
 fn empty(steps: &mut Vec<Op>) {
     steps.push(Op::NewNetwork);
-    steps.push(inside(Request::Up(c"lo".into())));
+    steps.push(loopback());
 }
 
 /// As many steps, whatever was found out of the host's interface.

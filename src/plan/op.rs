@@ -10,6 +10,7 @@ use crate::linux::mount::FileSystem;
 use crate::linux::net::Request;
 use crate::linux::net::conf::Switch;
 use crate::linux::net::nft::{Change, Mapping};
+use crate::linux::userns::Maps;
 use crate::network::{Own, Seat};
 use crate::spec::{IdMap, Principal, User};
 
@@ -43,6 +44,12 @@ pub(crate) const MOMENT: u16 = 3;
 /// One step. Numbers are indexes: of a hierarchy in [`Plan::groups`], of a namespace file in the order opened.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Op {
+    /// A user namespace in which an ordinary user is root. It had to be entered to look at what it offers.
+    OwnUserNamespace(Maps),
+    /// That of a container.
+    JoinUserNamespaceOf {
+        pid: i32,
+    },
     DefaultSigchld,
     BlockSignals,
     Pair,

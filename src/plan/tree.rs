@@ -10,8 +10,8 @@ use crate::linux::mount::{Change, FileSystem};
 use crate::spec::{self, Changes, Namespace, Spec, What};
 
 mod defaults;
-pub(super) use defaults::devpts;
-pub(crate) use defaults::is_in_every_dev;
+pub(crate) use defaults::{DEVICES, is_in_every_dev};
+pub(super) use defaults::{devpts, has_tty_group};
 
 /// Whose directory a path is relative to. What is mounted on /proc, /sys and /dev is reached by the descriptor that came of
 /// mounting it, so that nobody who can write to the root leads us elsewhere by renaming.
@@ -75,6 +75,13 @@ pub(crate) enum Mount {
         change: Change,
         spread: Change,
         at: Place,
+    },
+    /// The host's own /proc or /sys, with all that is mounted below.
+    Tree {
+        source: usize,
+        change: Change,
+        at: Place,
+        keep: Base,
     },
     Overlay {
         lowers: Vec<usize>,
@@ -214,7 +221,8 @@ fn needs_stage(spec: &Spec, host: &Host) -> bool {
 /// What shows the container's cgroups. With groups of its own the command mounts them itself, when it is in them.
 /// Where it has none, what it sees is the caller's, and not to be written to even by one that has a group handed over.
 pub(super) fn cgroup_views(spec: &Spec, host: &Host, groups: &[Group]) -> Vec<Mount> {
-    if spec.root.is_none() {
+    let may_not = host.ground.rootless.is_some() && spec.namespaces.cgroup != Namespace::Private;
+    if spec.root.is_none() || may_not {
         return Vec::new();
     }
     let views = &host.ground.cgroups;

@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::linux::cgroup::{Version, controller_needs};
 use crate::linux::text::shown;
+use crate::linux::userns;
 use crate::plan::{Op, Plan};
 
 pub(super) fn is_about(op: &Op) -> bool {
@@ -52,6 +53,9 @@ fn hint(plan: &Plan, op: &Op, errno: Errno) -> String {
     let text = match (op, errno) {
         (Op::Enable { level: 0, .. }, Errno::BUSY) => {
             "the root of the hierarchy has processes of its own: nsctl runs inside another container's cgroup namespace"
+        }
+        (Op::Enable { .. }, Errno::BUSY) if userns::own().is_some() => {
+            "there are others than nsctl in the user's cgroup: systemd-run --user --scope -p Delegate=yes nsctl …"
         }
         (Op::Enable { .. }, Errno::BUSY) => "the group has processes of its own: choose another --cgroup-parent",
         (Op::Enable { .. }, Errno::AGAIN) => "a process is being moved or ends there for long; try again",

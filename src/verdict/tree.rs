@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::linux::text::shown;
 use crate::linux::upper::{self, Trouble};
+use crate::linux::userns;
 use crate::plan::{Mount, Op, Place};
 use crate::spec::{Principal, User};
 
@@ -73,6 +74,9 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
             "the image is damaged, or uses a compression or feature that this kernel lacks; dmesg tells"
         }
         (_, Errno::IO | Errno::UCLEAN | Errno::BADMSG) => UNREADABLE,
+        (Op::OverlayRoot { .. } | Op::BindRoot { .. }, Errno::INVAL) if userns::own().is_some() => {
+            "something is mounted in that directory, and an ordinary user may not look beneath; or overlayfs refuses it: dmesg tells"
+        }
         (Op::BindRoot { .. } | Op::OverlayRoot { .. }, Errno::NOTDIR) => "the root is no directory",
         (Op::OverlayRoot { .. }, Errno::STALE) => "somebody put another directory in the place of --overlay-upper",
         (Op::OverlayRoot { .. }, Errno::INVAL) => {
@@ -90,6 +94,7 @@ fn mounting(mount: &Mount, errno: Errno) -> Error {
     let (doing, at) = match mount {
         Mount::Fs { fs, at, .. } => (format!("mount {} on {}", shown(&fs.name), at.shown()), Some(at)),
         Mount::Bind { at, .. } => (format!("mount on {}", at.shown()), Some(at)),
+        Mount::Tree { at, .. } => (format!("show the host's {}", at.shown()), Some(at)),
         Mount::Overlay { at, .. } => (format!("mount an overlay on {}", at.shown()), Some(at)),
         Mount::Mask(at) => (format!("hide {}", at.shown()), Some(at)),
         Mount::ReadOnly(at) => (format!("make {} read-only", at.shown()), Some(at)),
@@ -124,6 +129,12 @@ fn mount_hint(mount: &Mount, at: Option<&Place>, errno: Errno) -> &'static str {
         (_, Errno::ISDIR) => "a file is to be seen there, but in the root it is a directory",
         (Mount::Bind { map: Some(_), .. }, Errno::INVAL) => {
             "this kernel cannot map the file system's owners (it can ext4 since 5.12, tmpfs since 6.3)"
+        }
+        (Mount::Fs { fs, .. }, Errno::PERM) if fs.name.as_c_str() == c"proc" && at.is_some_and(|at| at.strict) => {
+            "an outer container masks /proc, and a new one would show it (mount too revealing); --pid host does without"
+        }
+        (Mount::Bind { recursive: false, .. }, Errno::INVAL) if userns::own().is_some() => {
+            "something is mounted below it, and an ordinary user may not look beneath: leave bind out"
         }
         (Mount::Bind { .. } | Mount::Fs { .. } | Mount::Overlay { .. }, Errno::PERM) => {
             "it leads into /proc or /sys, or the kernel does not let this user mount it"
@@ -177,6 +188,9 @@ fn no_such_user(user: Option<&User>, groups: &[Principal], errno: Errno) -> Erro
             let names: Vec<String> = asked.map(name).collect();
             Error::new(format_args!("there is no group {} in the container's /etc/group", names.join(" or ")))
                 .hint("a number needs no entry")
+        }
+        (Errno::INVAL, _) if userns::own().is_some() => {
+            Error::os("change user and groups", errno).hint("there is no such id in the container: more than one take newuidmap and newgidmap (package uidmap) and ranges in /etc/subuid and /etc/subgid")
         }
         (Errno::PERM, _) => Error::os("change user and groups", errno).hint("that takes CAP_SETUID and CAP_SETGID"),
         (Errno::FBIG, _) => Error::new("the container's /etc/passwd or /etc/group is too large to be one"),

@@ -30,6 +30,7 @@ mod privileges;
 mod probe;
 mod refusals;
 mod root;
+mod rootless;
 mod roots;
 mod screen;
 mod signals;
@@ -113,6 +114,7 @@ const TREES: &[(&str, &[(&str, Case)])] = &[
     ("privileges", privileges::CASES),
     ("terminals", terminals::CASES),
     ("names", names::TREES),
+    ("rootless", rootless::CASES),
 ];
 
 /// Who the command is depends on how files are found, not on how they were mounted.
@@ -138,6 +140,7 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("verbs", listed::CASES),
     ("names", names::CASES),
     ("kinds", kinds::CASES),
+    ("rootless", rootless::UNMASKED),
     ("terminals", terminals::UNMASKED),
     ("terminals", terminals::attached::CASES),
     ("terminals", terminals::ended::CASES),

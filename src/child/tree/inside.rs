@@ -44,6 +44,14 @@ impl Tree {
                 self.maker.set(made, *spread)?;
                 self.maker.set(made, *change)
             }
+            Mount::Tree { source, change, at, keep } => {
+                let target = self.target(at, Kind::Directory)?;
+                let made = self.clone_source(sources[*source].as_fd(), true)?;
+                self.maker.attach(made.as_fd(), target.as_fd())?;
+                self.maker.set(made.as_fd(), *change)?;
+                self.bases[*keep as usize] = Some(made);
+                Ok(())
+            }
             Mount::Overlay { lowers, upper, change, at } => {
                 let target = self.target(at, Kind::Directory)?;
                 not_a_kernel_table(target.as_fd())?;

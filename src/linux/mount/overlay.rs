@@ -8,13 +8,14 @@ use rustix::mount::{FsOpenFlags, MountFlags};
 use super::{Api, FileSystem, Maker, Slot, fsmount, mount2};
 use crate::linux::text::{Path, fd_path};
 
-/// Whether the kernel has overlayfs, or a module of it that loads.
+/// Whether the kernel has overlayfs, or a module of it that loads; and lets the root of a user namespace mount it (Linux 5.11).
 pub(crate) fn has_overlay(api: Api) -> bool {
-    if api.fds {
+    if api.fds && !api.userxattr {
         return rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).is_ok();
     }
-    // It cannot succeed, as no directories are named; ENODEV is said before that.
-    rustix::mount::mount(c"overlay", c"/", c"overlay", MountFlags::empty(), None) != Err(Errno::NODEV)
+    // It cannot succeed, as no directories are named; ENODEV and EPERM are said before that. Without a word in the kernel's log.
+    let made = rustix::mount::mount(c"overlay", c"/", c"overlay", MountFlags::SILENT, None);
+    made != Err(Errno::NODEV) && !(api.userxattr && made == Err(Errno::PERM))
 }
 
 impl Maker {
@@ -28,7 +29,7 @@ impl Maker {
     ) -> Result<OwnedFd, Errno> {
         let fs = FileSystem::new(c"overlay", "", attr);
         if self.api.fds {
-            match overlay_by_names(&fs, lowers.clone(), upper) {
+            match overlay_by_names(&fs, lowers.clone(), upper, self.api.userxattr) {
                 // "lowerdir+" came with 6.7. A kernel without it says so at once, or before 6.5 only when all is put together.
                 Err(Errno::INVAL) => {}
                 other => return other,
@@ -47,12 +48,12 @@ impl Maker {
     ) -> Result<OwnedFd, Errno> {
         let all = all_lowers(lowers)?;
         if self.api.fds && all.as_bytes().len() <= LONGEST_STRING {
-            let context = overlay_context(fs, upper)?;
+            let context = overlay_context(fs, upper, self.api.userxattr)?;
             rustix::mount::fsconfig_set_string(&context, c"lowerdir", all.as_c_str())?;
             rustix::mount::fsconfig_create(&context)?;
             return fsmount(&context, fs.attr);
         }
-        let data = overlay_data(&all, upper)?;
+        let data = overlay_data(&all, upper, self.api.userxattr)?;
         let slot = self.slot(Slot::Directory)?;
         mount2(fs, fd_path(slot.as_fd()).as_c_str(), data.as_c_str())?;
         let made = self.slot(Slot::Directory)?;
@@ -65,9 +66,12 @@ impl Maker {
 const LONGEST_STRING: usize = 255;
 
 /// An overlay's context with all but its lower directories.
-fn overlay_context(fs: &FileSystem, upper: Option<[BorrowedFd<'_>; 2]>) -> Result<OwnedFd, Errno> {
+fn overlay_context(fs: &FileSystem, upper: Option<[BorrowedFd<'_>; 2]>, userxattr: bool) -> Result<OwnedFd, Errno> {
     let context = rustix::mount::fsopen(&fs.name, FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_set_string(&context, c"source", &fs.source)?;
+    if userxattr {
+        rustix::mount::fsconfig_set_flag(&context, c"userxattr")?;
+    }
     if let Some([upper, work]) = upper {
         rustix::mount::fsconfig_set_string(&context, c"upperdir", fd_path(upper).as_c_str())?;
         rustix::mount::fsconfig_set_string(&context, c"workdir", fd_path(work).as_c_str())?;
@@ -79,8 +83,9 @@ fn overlay_by_names<'a>(
     fs: &FileSystem,
     mut lowers: impl Iterator<Item = BorrowedFd<'a>>,
     upper: Option<[BorrowedFd<'_>; 2]>,
+    userxattr: bool,
 ) -> Result<OwnedFd, Errno> {
-    let context = overlay_context(fs, upper)?;
+    let context = overlay_context(fs, upper, userxattr)?;
     lowers.try_for_each(|lower| {
         rustix::mount::fsconfig_set_string(&context, c"lowerdir+", fd_path(lower).as_c_str())
     })?;
@@ -100,9 +105,9 @@ fn all_lowers<'a>(lowers: impl Iterator<Item = BorrowedFd<'a>>) -> Result<Path, 
 }
 
 /// ENAMETOOLONG: more layers than fit into the page that mount(2) reads, about 200.
-fn overlay_data(lowers: &Path, upper: Option<[BorrowedFd<'_>; 2]>) -> Result<Path, Errno> {
+fn overlay_data(lowers: &Path, upper: Option<[BorrowedFd<'_>; 2]>, userxattr: bool) -> Result<Path, Errno> {
     let mut data = Path::new();
-    data.push(b"lowerdir=")?;
+    data.push(if userxattr { b"userxattr,lowerdir=" } else { &b"lowerdir="[..] })?;
     data.push(lowers.as_bytes())?;
     if let Some([upper, work]) = upper {
         data.push(b",upperdir=")?;

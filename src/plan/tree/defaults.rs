@@ -6,6 +6,7 @@ use linux_raw_sys::general as k;
 
 use super::{Base, Mount, Over, Place, Provided, QUIET, Steps};
 use crate::linux::mount::{Change, FileSystem};
+use crate::linux::userns::UserNamespace;
 use crate::network::HOSTS;
 use crate::plan::{Op, names};
 use crate::spec::Namespace;
@@ -33,7 +34,7 @@ const MASKED: &[(Base, &CStr)] = &[
 const READ_ONLY: &[&CStr] = &[c"bus", c"fs", c"irq", c"sys", c"sysrq-trigger"];
 
 /// Name, mode, major, minor (Documentation/admin-guide/devices.txt).
-const DEVICES: &[(&CStr, u32, u32, u32)] = &[
+pub(crate) const DEVICES: &[(&CStr, u32, u32, u32)] = &[
     (c"null", 0o666, 1, 3),
     (c"zero", 0o666, 1, 5),
     (c"full", 0o666, 1, 7),
@@ -48,24 +49,56 @@ pub(crate) fn is_in_every_dev(name: &CStr) -> bool {
 }
 
 /// Where pseudoterminals come from; 5 is the group tty everywhere.
-pub(in crate::plan) fn devpts() -> FileSystem {
-    FileSystem::new(
-        c"devpts",
-        "newinstance,ptmxmode=0666,mode=0620,gid=5",
-        k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NOEXEC,
-    )
+const TTY: u32 = 5;
+
+/// `tty`: there is such a group.
+pub(in crate::plan) fn devpts(tty: bool) -> FileSystem {
+    let options =
+        if tty { "newinstance,ptmxmode=0666,mode=0620,gid=5" } else { "newinstance,ptmxmode=0666,mode=0620" };
+    FileSystem::new(c"devpts", options, k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NOEXEC)
+}
+
+/// Of a user namespace with one id there is none.
+pub(in crate::plan) fn has_tty_group(own: Option<&UserNamespace>) -> bool {
+    own.is_none_or(|own| own.maps.has_group(TTY))
 }
 
 impl Steps<'_> {
     /// /proc and /sys.
     pub(super) fn kernel_tables(&mut self) {
-        let proc = FileSystem::new(c"proc", "", QUIET);
-        let at = Place::new(Base::Root, c"proc", true);
-        self.put(Mount::Fs { fs: proc, at, keep: Some(Base::Proc), optional: false });
+        let (proc, sys) = (Place::new(Base::Root, c"proc", true), Place::new(Base::Root, c"sys", true));
+        let user = self.host.ground.rootless.is_some();
+        // Each shows a namespace, and whoever has no right over that may not mount it.
+        if user && self.spec.namespaces.pid == Namespace::Host {
+            self.tree(c"/proc", QUIET, proc, Base::Proc);
+        } else {
+            let fs = FileSystem::new(c"proc", "", QUIET);
+            self.put(Mount::Fs { fs, at: proc, keep: Some(Base::Proc), optional: false });
+        }
+        if user && self.host.ground.no_sysfs {
+            return;
+        }
         let read_only = if self.spec.privileges.unmasked { 0 } else { k::MOUNT_ATTR_RDONLY };
-        let sys = FileSystem::new(c"sysfs", "", QUIET | read_only);
-        let at = Place::new(Base::Root, c"sys", true);
-        self.put(Mount::Fs { fs: sys, at, keep: Some(Base::Sys), optional: false });
+        if user && self.spec.namespaces.net == Namespace::Host {
+            return self.tree(c"/sys", QUIET | read_only, sys, Base::Sys);
+        }
+        let fs = FileSystem::new(c"sysfs", "", QUIET | read_only);
+        self.put(Mount::Fs { fs, at: sys, keep: Some(Base::Sys), optional: false });
+    }
+
+    fn tree(&mut self, path: &CStr, set: u32, at: Place, keep: Base) {
+        let source = self.source(path);
+        self.put(Mount::Tree { source, change: Change { set, recursive: true, ..Change::default() }, at, keep });
+    }
+
+    /// A device of the host's: as a node of its own, or for an ordinary user, who may make none, as the host's node.
+    fn device(&mut self, name: &CStr, mode: u32, device: u64, owner: [u32; 2], on_host: &CStr) {
+        if self.host.ground.rootless.is_none() {
+            return self.put(Mount::Node { name: name.into(), mode, device, owner });
+        }
+        let source = self.source(on_host);
+        let (at, change) = (Place::new(Base::Dev, name, true), Change::default());
+        self.put(Mount::Bind { source, cloned: false, recursive: false, map: None, change, spread: change, at });
     }
 
     /// /dev, on a tmpfs of our own: nothing in it is the image's.
@@ -73,13 +106,13 @@ impl Steps<'_> {
         let fs = FileSystem::new(c"tmpfs", "mode=755,size=64k", k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_STRICTATIME);
         let at = Place::new(Base::Root, c"dev", true);
         self.put(Mount::Fs { fs, at, keep: Some(Base::Dev), optional: false });
-        for (name, mode, major, minor) in DEVICES {
-            let device = rustix::fs::makedev(*major, *minor);
-            self.put(Mount::Node { name: (*name).into(), mode: *mode, device, owner: [0, 0] });
+        let ground = &self.host.ground;
+        for (name, mode, major, minor) in DEVICES.iter().filter(|(name, ..)| !ground.no_devices.contains(name)) {
+            let path = CString::new([b"/dev/", name.to_bytes()].concat()).unwrap_or_default();
+            self.device(name, *mode, rustix::fs::makedev(*major, *minor), [0, 0], &path);
         }
-        for device in &self.host.ground.devices {
-            let (name, mode, owner) = (device.name.clone(), device.mode, device.owner);
-            self.ops.push(Op::Mount(Mount::Node { name, mode, device: device.number, owner }));
+        for device in &ground.devices {
+            self.device(&device.name, device.mode, device.number, device.owner, &device.source);
         }
         for (name, target) in [
             (c"fd", c"/proc/self/fd"),
@@ -91,10 +124,13 @@ impl Steps<'_> {
             self.put(Mount::Link { name: name.into(), target: target.into() });
         }
         let in_dev = |path: &CStr| Place::new(Base::Dev, path, true);
-        self.put(Mount::Fs { fs: devpts(), at: in_dev(c"pts"), keep: Some(Base::Pts), optional: false });
+        let tty = has_tty_group(ground.rootless.as_ref());
+        self.put(Mount::Fs { fs: devpts(tty), at: in_dev(c"pts"), keep: Some(Base::Pts), optional: false });
         self.shm(self.spec.shm_size.unwrap_or(SHM_SIZE), Base::Dev, c"shm");
-        let mqueue = FileSystem::new(c"mqueue", "", QUIET);
-        self.put(Mount::Fs { fs: mqueue, at: in_dev(c"mqueue"), keep: None, optional: true });
+        if self.host.ground.rootless.is_none() || self.spec.namespaces.ipc == Namespace::Private {
+            let mqueue = FileSystem::new(c"mqueue", "", QUIET);
+            self.put(Mount::Fs { fs: mqueue, at: in_dev(c"mqueue"), keep: None, optional: true });
+        }
         if self.spec.terminal {
             self.ops.extend([Op::OpenTerminal { devpts: None }, Op::MountConsole]);
         } else if let Some(tty) = self.host.ground.terminal.clone() {

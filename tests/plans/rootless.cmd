@@ -1,0 +1,2 @@
+nsctl run --rootfs /srv/box --network none sh
+user
