@@ -10,7 +10,7 @@ use rustix::fs::Mode;
 
 use crate::cli::{self, Command};
 use crate::explain::golden;
-use crate::linux::{self, cgroup, elf, file, kconfig, mounts, net, processes, tree, users};
+use crate::linux::{self, cgroup, elf, file, kconfig, mounts, net, processes, tree, userns, users};
 use crate::spec::{Defaults, Exec, Limits, Spec};
 use crate::{commands, copy, explain, ground, image, monitor, network, relay, spec, state, sync, verdict};
 
@@ -24,7 +24,7 @@ const TARGETS: &[Target] = &[
     ("proc", proc),
     ("state", state),
     ("streams", image::survives::stream),
-    ("users", users::survives),
+    ("users", users),
 ];
 
 /// One run of the target of this name.
@@ -128,6 +128,15 @@ fn within(act: impl FnOnce(OwnedFd)) {
     let work = file::open_dir(&parent, &name).unwrap();
     act(work);
     tree::remove(&parent, &name).unwrap();
+}
+
+/// Who is who, and which ids are whose.
+fn users(bytes: &[u8]) {
+    users::survives(bytes);
+    userns::survives(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        spec::survives_map(text);
+    }
 }
 
 #[cfg(test)]

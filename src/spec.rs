@@ -301,6 +301,9 @@ fn number(option: &str, typed: Option<&str>, max: u32) -> Result<Option<u32>> {
 }
 
 #[cfg(any(test, fuzzing))]
+pub(crate) use mounts::survives as survives_map;
+
+#[cfg(any(test, fuzzing))]
 pub(crate) fn survives(text: &str) {
     let os = std::ffi::OsStr::new(text);
     let _ = (mounts::volume(os), mounts::mount(os), mounts::tmpfs(os), mounts::device(os));

@@ -249,6 +249,14 @@ pub(crate) fn is_off(name: &CStr) -> Option<bool> {
     Some(text.trim() == "0")
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(text: &[u8]) {
+    let ranges = ranges_in(text, 1000, b"ann");
+    let maps = Maps::default().with(&ranges, &ranges);
+    assert!(super::idmap::is_map(&maps.users) && maps.users == maps.groups);
+    assert!(!maps.has_user(u32::MAX));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

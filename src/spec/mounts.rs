@@ -407,5 +407,12 @@ pub(super) fn sysctl(typed: &str, private_net: bool, private_ipc: bool) -> Resul
     Ok((c_string("--sysctl", format!("sys/{slashes}").into())?, c_string("sysctl", value.to_string().into())?))
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(text: &str) {
+    if let Some(map) = id_map(text) {
+        assert!(idmap::is_map(&map.users) && idmap::is_map(&map.groups));
+    }
+}
+
 #[cfg(test)]
 mod tests;
