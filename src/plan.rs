@@ -375,7 +375,7 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     confine::identity(&spec.privileges, user, (!spec.init).then_some(signal)).into_iter().for_each(|op| add(who, op));
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 + spec.preserve_fds });
-    confine::last(&spec.privileges, host.landlock, &host.programs).for_each(|op| add(who, op));
+    confine::last(&spec.privileges, host.landlock, &host.programs).into_iter().for_each(|op| add(who, op));
     add(who, Op::Exec);
     if spec.init && spec.keep.is_none() {
         add(Who::Init, Op::CloseOwnEnd);

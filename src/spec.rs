@@ -13,6 +13,7 @@ mod cgroup;
 mod exec;
 mod health;
 mod keep;
+mod label;
 mod landlock;
 mod limits;
 mod mounts;

@@ -26,7 +26,7 @@ mod privileges;
 mod record;
 mod status;
 mod words;
-pub(crate) use landlock::{Landlock, Port};
+pub(crate) use landlock::Landlock;
 pub(crate) use privileges::{Privileges, ResourceLimit};
 pub(crate) use record::{Attachment, Cgroup, Namespaces, Record};
 pub(crate) use status::{Cause, Phase, Status, make as make_status, open as open_status};

@@ -4,7 +4,7 @@ use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 
 use crate::linux::text::Text;
-use crate::linux::{caps, file, sys};
+use crate::linux::{caps, file, lsm, sys};
 use crate::plan::Confine;
 
 #[inline(never)]
@@ -17,6 +17,7 @@ pub(super) fn step(step: &Confine, withheld: u64) -> Result<(), Errno> {
             rustix::process::umask(Mode::from_raw_mode(*mask));
             Ok(())
         }
+        Confine::Label(which, label) => lsm::label_next(*which, label),
         Confine::Keyring => {
             // A kernel may have no keys, and a user no room for more of them (keyrings(7)): then it is the caller's.
             let _ = sys::new_session_keyring();

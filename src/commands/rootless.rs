@@ -63,7 +63,7 @@ pub(super) fn helpers() -> Option<Helped> {
 
 /// Of a run: with the network of another container it is in that one's user namespace, which the network belongs to.
 pub(super) fn enter_for(typed: &cli::Run) -> Result<()> {
-    if typed.landlock.isolate.is_some() {
+    if typed.landlock.isolate.as_deref() == Some("landlock") {
         // It makes no namespaces.
         return Ok(());
     }

@@ -2,6 +2,7 @@
 
 use super::write;
 use crate::linux::caps;
+use crate::linux::lsm::Lsm;
 use crate::plan::{Confine, Plan};
 
 pub(super) fn text(step: &Confine) -> (String, String) {
@@ -15,6 +16,19 @@ pub(super) fn text(step: &Confine) -> (String, String) {
             (format!("prlimit64(0, RLIMIT_{}, {value}, NULL)", name.to_ascii_uppercase()), "--ulimit")
         }
         Confine::Umask(mask) => (format!("umask({mask:#05o})").replace("0o", "0"), "of the files that it will make"),
+        Confine::Label(which, label) => (
+            format!(
+                "fsopen(\"proc\"); fsmount(…); {}",
+                write(
+                    match which {
+                        Lsm::AppArmor => "openat2(proc, \"thread-self/attr/apparmor/exec\")",
+                        Lsm::SeLinux => "openat2(proc, \"thread-self/attr/exec\")",
+                    },
+                    &label.to_string_lossy()
+                )
+            ),
+            "the label of what is executed, by a procfs that nobody can have put anything over",
+        ),
         Confine::Keyring => (
             "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)".into(),
             "the caller's keys are not the container's; a kernel without keys has none to hide",

@@ -13,6 +13,7 @@ pub(crate) mod join;
 pub(crate) mod kconfig;
 pub(crate) mod landlock;
 pub(crate) mod loop_device;
+pub(crate) mod lsm;
 pub(crate) mod mount;
 pub(crate) mod mounts;
 pub(crate) mod net;

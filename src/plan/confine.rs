@@ -6,6 +6,7 @@ use std::ffi::CString;
 use super::{Op, landlock};
 use crate::linux::caps;
 use crate::linux::landlock::Abi;
+use crate::linux::lsm::Lsm;
 use crate::spec::{Spec, resource};
 use crate::state::Privileges;
 
@@ -21,6 +22,8 @@ pub(crate) enum Confine {
         limit: rustix::process::Rlimit,
     },
     Umask(u32),
+    /// What is executed has this label. It takes CAP_SYS_ADMIN to make a procfs that nobody can have put anything over.
+    Label(Lsm, CString),
     /// A session keyring of its own.
     Keyring,
     /// No process gets others than these capabilities.
@@ -64,6 +67,9 @@ pub(super) fn identity(privileges: &Privileges, user: Option<Op>, dies: Option<i
     let own = !privileges.is_the_callers();
     let changes = user.is_some();
     [
+        // AppArmor's file takes a command, SELinux's the context itself.
+        label(Lsm::AppArmor, "exec ", privileges.apparmor.as_deref()),
+        label(Lsm::SeLinux, "", privileges.selinux.as_deref()),
         confine(own, Confine::Keyring),
         confine(root != caps::ALL, Confine::Bound(root)),
         confine(changes && given != 0, Confine::KeepCapabilities),
@@ -78,10 +84,20 @@ pub(super) fn identity(privileges: &Privileges, user: Option<Op>, dies: Option<i
     .collect()
 }
 
+fn label(lsm: Lsm, before: &str, label: Option<&str>) -> Option<Op> {
+    let text = CString::new([before, label?].concat()).ok()?;
+    Some(Op::Confine(Confine::Label(lsm, text)))
+}
+
 /// What holds for the command alone.
-pub(super) fn last(privileges: &Privileges, abi: Abi, programs: &[CString]) -> impl Iterator<Item = Op> {
-    let no_new_privs = privileges.no_new_privs.then_some(Op::Confine(Confine::NoNewPrivileges));
+pub(super) fn last(privileges: &Privileges, abi: Abi, programs: &[CString]) -> Vec<Op> {
+    let mut steps = Vec::new();
+    if privileges.no_new_privs {
+        steps.push(Op::Confine(Confine::NoNewPrivileges));
+    }
     // Who is not root may confine himself only then (landlock_restrict_self(2)).
-    let landlock = privileges.landlock.as_ref().map(|rules| landlock::steps(rules, abi, programs));
-    no_new_privs.into_iter().chain(landlock.into_iter().flatten())
+    if let Some(rules) = &privileges.landlock {
+        landlock::steps(rules, abi, programs, &mut steps);
+    }
+    steps
 }

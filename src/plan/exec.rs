@@ -143,7 +143,7 @@ fn steps(
     confine::identity(privileges, Some(user), dies).into_iter().for_each(|op| add(who, op));
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 });
-    confine::last(privileges, landlock, programs).for_each(|op| add(who, op));
+    confine::last(privileges, landlock, programs).into_iter().for_each(|op| add(who, op));
     add(who, Op::Exec);
     if spec.terminal {
         add(Who::Supervisor, Op::Relay);

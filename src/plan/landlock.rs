@@ -3,25 +3,31 @@
 use std::ffi::CString;
 
 use super::Op;
-use crate::linux::landlock::{self, Abi, Act, net};
+use crate::linux::landlock::{self, Abi, Act};
 use crate::state::Landlock;
 
 /// The rights are those that the kernel knows. `programs`: what the command may be.
-pub(super) fn steps(rules: &Landlock, abi: Abi, programs: &[CString]) -> impl Iterator<Item = Op> {
+pub(super) fn steps(rules: &Landlock, abi: Abi, programs: &[CString], steps: &mut Vec<Op>) {
     let files = if rules.confines_files() { abi.files() } else { 0 };
-    let ports = (if rules.tcp { net::TCP } else { 0 } | if rules.udp { net::UDP } else { 0 }) & abi.ports();
-    let mut acts = vec![Act::Create { files, ports, scoped: rules.scoped & abi.scopes() }];
-    let beneath = |path: CString, access| Act::Beneath { path, access, optional: rules.usual };
+    // What is written down was read before.
+    let (confined, left) = rules.ports().unwrap_or((u64::MAX, Vec::new()));
+    let ports = confined & abi.ports();
+    let mut add = |act| steps.push(Op::Landlock(act));
+    add(Act::Create { files, ports, scoped: rules.scoped & abi.scopes() });
     for (paths, access) in [(&rules.read, landlock::READ), (&rules.write, files)] {
-        let paths = paths.iter().filter_map(|path| CString::new(path.as_str()).ok());
-        acts.extend(paths.map(|path| beneath(path, access)));
+        for path in paths {
+            if let Ok(path) = CString::new(path.as_str()) {
+                add(Act::Beneath { path, access, optional: rules.usual });
+            }
+        }
     }
-    if rules.usual {
-        let own = programs.iter().filter(|program| program.to_bytes().starts_with(b"/"));
-        acts.extend(own.map(|program| beneath(program.clone(), landlock::READ)));
+    for program in programs.iter().filter(|program| rules.usual && program.to_bytes().starts_with(b"/")) {
+        add(Act::Beneath { path: program.clone(), access: landlock::READ, optional: true });
     }
-    let known = rules.ports.iter().filter(|port| port.access & ports != 0);
-    acts.extend(known.map(|port| Act::Port { port: port.port, access: port.access & ports }));
-    acts.push(Act::Restrict);
-    acts.into_iter().map(Op::Landlock)
+    for (port, access) in left {
+        if access & ports != 0 {
+            add(Act::Port { port, access });
+        }
+    }
+    add(Act::Restrict);
 }

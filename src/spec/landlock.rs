@@ -8,7 +8,7 @@ use super::{Namespace, Namespaces, Spec};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::linux::landlock::{Abi, KNOWS, SIGNALS, SOCKETS, net};
-use crate::state::{Landlock, Port};
+use crate::state::Landlock;
 
 /// What programs are made of, and where they look for names, on the usual systems; home directories, disks and what belongs to other
 /// programs are not among them.
@@ -61,8 +61,9 @@ impl Landlock {
         let mut landlock = Self {
             read: all("--landlock-ro", &typed.ro)?,
             write: all("--landlock-rw", &typed.rw)?,
+            ports: typed.port.clone(),
             scoped: scoped(namespaces),
-            ..Self::default()
+            usual: false,
         };
         if isolated && landlock.read.is_empty() && landlock.write.is_empty() {
             landlock.usual = true;
@@ -74,46 +75,31 @@ impl Landlock {
                 landlock.write.push(here);
             }
         }
-        typed.port.iter().try_for_each(|typed| landlock.port(typed))?;
+        landlock.ports()?;
         Ok(Some(landlock))
     }
 
-    /// `[connect:|bind:]PORT[/tcp|/udp]`, or `none`.
-    fn port(&mut self, typed: &str) -> Result<()> {
-        if typed == "none" {
-            (self.tcp, self.udp) = (true, true);
-            return Ok(());
-        }
-        let wrong = || {
-            Error::new(format_args!("--landlock-port {typed} is no port"))
-                .hint("it is [connect:|bind:]PORT[/tcp|/udp], or none for no port at all")
-        };
-        let (way, rest) = typed.split_once(':').unwrap_or(("", typed));
-        let (port, kind) = rest.split_once('/').unwrap_or((rest, "tcp"));
-        let access = match way {
-            "" if !typed.contains(':') => net::TCP,
-            "connect" => net::CONNECT_TCP,
-            "bind" => net::BIND_TCP,
-            _ => return Err(wrong()),
-        };
-        let port = if port.bytes().all(|byte| byte.is_ascii_digit()) { port.parse().ok() } else { None };
-        let port = port.ok_or_else(wrong)?;
-        match kind {
-            "tcp" => {
-                self.tcp = true;
-                self.ports.push(Port { port, access });
-            }
-            "udp" => {
-                self.udp = true;
-                self.ports.push(Port { port, access: access << net::TCP_TO_UDP });
-                if access & net::CONNECT_TCP != 0 {
-                    // Who sends without a port of his own is given any.
-                    self.ports.push(Port { port: 0, access: net::BIND_TCP << net::TCP_TO_UDP });
+    /// The rights over ports that are given up, and to which ports they are left.
+    pub(crate) fn ports(&self) -> Result<(u64, Vec<(u16, u64)>)> {
+        let (mut confined, mut left) = (0, Vec::new());
+        for typed in &self.ports {
+            match port(typed)? {
+                None => confined |= net::TCP | net::UDP,
+                Some((port, access)) if access & net::TCP != 0 => {
+                    confined |= net::TCP;
+                    left.push((port, access));
+                }
+                Some((port, access)) => {
+                    confined |= net::UDP;
+                    left.push((port, access));
+                    if access & net::CONNECT_TCP << net::TCP_TO_UDP != 0 {
+                        // Who sends without a port of his own is given any.
+                        left.push((0, net::BIND_TCP << net::TCP_TO_UDP));
+                    }
                 }
             }
-            _ => return Err(wrong()),
         }
-        Ok(())
+        Ok((confined, left))
     }
 
     pub(crate) fn confines_files(&self) -> bool {
@@ -128,8 +114,9 @@ impl Landlock {
                 "CONFIG_SECURITY_LANDLOCK builds it in, and lsm=landlock,… at boot turns it on; see nsctl check",
             ));
         }
-        let udp_alone = self.ports.iter().any(|port| port.access & net::UDP != 0);
-        for (asked, since, linux) in [(self.tcp, Abi::TCP, "6.7"), (udp_alone, Abi::UDP, "7.2")] {
+        let (confined, ports) = self.ports()?;
+        let by_name = ports.iter().any(|(_, access)| access & net::UDP != 0);
+        for (asked, since, linux) in [(confined & net::TCP != 0, Abi::TCP, "6.7"), (by_name, Abi::UDP, "7.2")] {
             if asked && abi < since {
                 return Err(Error::new(format_args!(
                     "--landlock-port: this kernel's landlock (ABI {}) does not know such ports",
@@ -147,7 +134,7 @@ impl Landlock {
                         Abi::TRUNCATE | Abi::IOCTL => files,
                         Abi::UNIX => files && !own_root,
                         Abi::SCOPES => self.scoped != 0,
-                        Abi::UDP => self.udp,
+                        Abi::UDP => confined & net::UDP != 0,
                         _ => false,
                     }
             })
@@ -164,6 +151,31 @@ impl Landlock {
 fn scoped(namespaces: &Namespaces) -> u64 {
     let own = |namespace: &Namespace, scope| if *namespace == Namespace::Private { 0 } else { scope };
     own(&namespaces.pid, SIGNALS) | own(&namespaces.net, SOCKETS)
+}
+
+/// `[connect:|bind:]PORT[/tcp|/udp]`: the port, and the rights over it. None: `none`.
+fn port(typed: &str) -> Result<Option<(u16, u64)>> {
+    if typed == "none" {
+        return Ok(None);
+    }
+    let (way, rest) = typed.split_once(':').unwrap_or(("both", typed));
+    let (port, kind) = rest.split_once('/').unwrap_or((rest, "tcp"));
+    let access = match way {
+        "both" if !typed.contains(':') => net::TCP,
+        "connect" => net::CONNECT_TCP,
+        "bind" => net::BIND_TCP,
+        _ => 0,
+    };
+    let access = match kind {
+        "tcp" => access,
+        "udp" => access << net::TCP_TO_UDP,
+        _ => 0,
+    };
+    match port.parse() {
+        Ok(number) if access != 0 && port.starts_with(|c: char| c.is_ascii_digit()) => Ok(Some((number, access))),
+        _ => Err(Error::new(format_args!("--landlock-port {typed} is no port"))
+            .hint("it is [connect:|bind:]PORT[/tcp|/udp], or none for no port at all")),
+    }
 }
 
 fn absolute(option: &str, path: &str, rooted: bool) -> Result<String> {
@@ -252,19 +264,20 @@ mod tests {
 
     #[test]
     fn ports() {
-        let port = |port, access| Port { port, access };
-        for (typed, tcp, udp, ports) in [
-            ("443", true, false, vec![port(443, 3)]),
-            ("connect:443", true, false, vec![port(443, 2)]),
-            ("bind:0/tcp", true, false, vec![port(0, 1)]),
-            ("bind:53/udp", false, true, vec![port(53, 4)]),
-            ("connect:53/udp", false, true, vec![port(53, 8), port(0, 4)]),
-            ("none", true, true, vec![]),
+        for (typed, confined, ports) in [
+            ("443", 3, vec![(443, 3)]),
+            ("connect:443", 3, vec![(443, 2)]),
+            ("bind:0/tcp", 3, vec![(0, 1)]),
+            ("bind:53/udp", 12, vec![(53, 4)]),
+            ("connect:53/udp", 12, vec![(53, 8), (0, 4)]),
+            ("none", 15, vec![]),
         ] {
             let landlock = of(&["port", typed]).unwrap().unwrap();
-            assert_eq!((landlock.tcp, landlock.udp, landlock.ports), (tcp, udp, ports), "{typed}");
+            assert_eq!(landlock.ports().unwrap(), (confined, ports), "{typed}");
         }
-        for typed in ["", ":1", "65536", "-1", "+1", "connect:", "listen:1", "1/sctp", "1/", "http", "None", "1-2"] {
+        for typed in
+            ["", ":1", "both:1", "65536", "-1", "+1", "connect:", "listen:1", "1/sctp", "1/", "http", "None", "1-2"]
+        {
             assert!(of(&["port", typed]).is_err(), "{typed}");
         }
     }
@@ -285,7 +298,7 @@ mod tests {
         };
         assert!(usual("/srv").write.iter().any(|path| path == "/srv"));
         assert!(usual("/").write.iter().all(|path| path.len() > 1), "not all that there is");
-        assert!(usual("/srv").usual && usual("/srv").confines_files() && !usual("/srv").tcp);
+        assert!(usual("/srv").usual && usual("/srv").confines_files() && usual("/srv").ports.is_empty());
     }
 
     #[test]

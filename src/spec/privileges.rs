@@ -2,6 +2,7 @@
 
 use rustix::process::Resource;
 
+use super::label;
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::linux::caps;
@@ -43,6 +44,8 @@ impl Privileges {
             nice: typed.nice.as_deref().map(nice).transpose()?,
             limits: Vec::new(),
             landlock: None,
+            apparmor: None,
+            selinux: None,
         };
         for typed in &typed.ulimit {
             let limit = ulimit(typed)?;
@@ -65,6 +68,8 @@ impl Privileges {
             nice: None,
             limits: Vec::new(),
             landlock: None,
+            apparmor: None,
+            selinux: None,
         }
     }
 
@@ -79,9 +84,11 @@ impl Privileges {
             ("no-new-privileges", "" | "true") => self.no_new_privs = true,
             ("no-new-privileges", "false") => self.no_new_privs = false,
             ("systempaths" | "unmask", "unconfined" | "ALL" | "all") => self.unmasked = true,
+            ("label", part) => self.selinux = label::selinux(self.selinux.take(), part)?,
+            ("apparmor", profile) => self.apparmor = label::apparmor(profile)?,
             _ => {
                 return Err(Error::new(format_args!("--security-opt {typed} is unknown"))
-                    .hint("there are no-new-privileges[=false] and systempaths=unconfined"));
+                    .hint("there are no-new-privileges[=false], systempaths=unconfined, label=… and apparmor=…"));
             }
         }
         Ok(())

@@ -10,17 +10,8 @@ pub(crate) struct Landlock {
     pub(crate) write: Vec<String>,
     /// Nobody asked for these paths by name: one need not be there, and the command's own file is among them.
     pub(crate) usual: bool,
-    /// Ports of these kinds are confined to those below.
-    pub(crate) tcp: bool,
-    pub(crate) udp: bool,
-    pub(crate) ports: Vec<Port>,
+    /// As `--landlock-port` has them; none: ports are not confined.
+    pub(crate) ports: Vec<String>,
     /// LANDLOCK_SCOPE_*: neighbours whom no namespace keeps out of reach.
     pub(crate) scoped: u64,
-}
-
-#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
-pub(crate) struct Port {
-    pub(crate) port: u16,
-    /// LANDLOCK_ACCESS_NET_*.
-    pub(crate) access: u64,
 }

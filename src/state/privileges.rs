@@ -21,6 +21,9 @@ pub(crate) struct Privileges {
     pub(crate) nice: Option<i32>,
     pub(crate) limits: Vec<ResourceLimit>,
     pub(crate) landlock: Option<Landlock>,
+    /// The AppArmor profile, and the whole SELinux context, that a command gets by its execution. None: what the kernel gives it.
+    pub(crate) apparmor: Option<String>,
+    pub(crate) selinux: Option<String>,
 }
 
 /// One of setrlimit(2). None: no limit.

@@ -3,6 +3,8 @@
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::linux::lsm::Lsm;
+use crate::linux::text::shown;
 use crate::plan::Confine;
 
 pub(super) fn sentence(step: &Confine, errno: Errno) -> Error {
@@ -10,6 +12,7 @@ pub(super) fn sentence(step: &Confine, errno: Errno) -> Error {
         Confine::OomScore(score) => format!("write {score} to /proc/self/oom_score_adj"),
         Confine::Nice(priority) => format!("set --nice {priority}"),
         Confine::Limit { typed, .. } => format!("set --ulimit {typed}"),
+        Confine::Label(_, label) => format!("label the command '{}'", shown(label)),
         Confine::Umask(_) | Confine::Keyring => "set what the command inherits".into(),
         Confine::Bound(_) | Confine::KeepCapabilities | Confine::Capabilities { .. } => "drop capabilities".into(),
         Confine::NoNewPrivileges => "set no_new_privs".into(),
@@ -23,6 +26,12 @@ pub(super) fn sentence(step: &Confine, errno: Errno) -> Error {
         (Confine::Capabilities { .. }, Errno::PERM | Errno::INVAL) => {
             "another user than root has capabilities only by ambient ones, Linux 4.3"
         }
+        (Confine::Label(Lsm::AppArmor, _), Errno::NOENT) => {
+            "no profile of that name is loaded: apparmor_parser -r loads one"
+        }
+        (Confine::Label(Lsm::SeLinux, _), Errno::INVAL) => "the policy has no such context: seinfo lists what it has",
+        (Confine::Label(..), Errno::ACCESS | Errno::PERM) => "the caller's own label does not allow that",
+        (Confine::Label(..), Errno::NODEV | Errno::XDEV) => "something else is mounted on /proc",
         _ => "",
     };
     Error::os(doing, errno).hint(hint)

@@ -13,6 +13,7 @@ mod images;
 mod kernel;
 mod kills;
 mod kinds;
+mod labels;
 mod landlock;
 mod leaks;
 mod life;
@@ -126,6 +127,7 @@ fn matters(group: &str, call: &str) -> bool {
 const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("limits", limits::CASES),
     ("update", update::CASES),
+    ("labels", labels::CASES),
     ("landlock", landlock::CASES),
     ("landlock", landlock::isolated::CASES),
     ("roots", tables::UNMASKED),
