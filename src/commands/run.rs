@@ -18,7 +18,7 @@ use crate::launch::{self, Container};
 use crate::linux::landlock::Abi;
 use crate::linux::process::Ended;
 use crate::linux::text::shown;
-use crate::linux::{cgroup, sys};
+use crate::linux::{cgroup, sys, userns};
 use crate::network::Holding;
 use crate::plan::{DEFAULT_PATH, Ground, Host, MOMENT, Plan};
 use crate::reaper;
@@ -200,7 +200,11 @@ fn warn(spec: &Spec, host: &Host, explain: bool) -> Result<()> {
     if let Some((Changes::Memory { asked: false, .. }, false)) = changes
         && !host.ground.overlay
     {
-        eprintln!("nsctl: warning: this kernel has no overlayfs (CONFIG_OVERLAY_FS): the root is read-only");
+        let why = match userns::own() {
+            Some(_) => "an ordinary user has no overlayfs here (Linux 5.11)",
+            None => "this kernel has no overlayfs (CONFIG_OVERLAY_FS)",
+        };
+        eprintln!("nsctl: warning: {why}: the root is read-only");
     }
     if let Some(lacks) = spec.landlock_lacks(host.landlock)? {
         eprintln!("nsctl: warning: {lacks}");
