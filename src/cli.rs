@@ -71,6 +71,9 @@ pub(crate) enum Command {
 #[derive(Default)]
 pub(crate) struct Run {
     pub(crate) uts: Option<String>,
+    pub(crate) userns: Option<String>,
+    pub(crate) uidmap: Vec<String>,
+    pub(crate) gidmap: Vec<String>,
     pub(crate) pid: Option<String>,
     pub(crate) ipc: Option<String>,
     pub(crate) cgroupns: Option<String>,

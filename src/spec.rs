@@ -24,6 +24,7 @@ mod process;
 mod publish;
 mod root;
 mod time;
+mod userns;
 pub(crate) use cgroup::Cgroup;
 pub(crate) use exec::Exec;
 pub(crate) use health::Health;
@@ -36,6 +37,7 @@ pub(crate) use privileges::resource;
 pub(crate) use process::{Defaults, MOST_GROUPS, Principal, User, Variable, signal};
 pub(crate) use root::{Changes, From, MAX_UNPACKED, Root};
 pub(crate) use time::moment;
+pub(crate) use userns::Ids;
 
 /// What a container is called that nobody gave a host name.
 pub(crate) const DEFAULT_HOSTNAME: &CStr = c"container";

@@ -89,6 +89,9 @@ fn long(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
     }
     match name {
         "uts" => once_text(&mut run.uts, "--uts", parser),
+        "userns" => once_text(&mut run.userns, "--userns", parser),
+        "uidmap" => more_text(&mut run.uidmap, parser),
+        "gidmap" => more_text(&mut run.gidmap, parser),
         "pid" => once_text(&mut run.pid, "--pid", parser),
         "ipc" => once_text(&mut run.ipc, "--ipc", parser),
         "cgroupns" => once_text(&mut run.cgroupns, "--cgroupns", parser),
@@ -150,7 +153,6 @@ fn files(name: &str, run: &mut Run, parser: &mut Parser) -> Result<()> {
 fn not_here(name: &str) -> Error {
     let why = match name {
         "publish-all" | "expose" => "-p PORT publishes a port; what an image says of its ports is not read",
-        "userns" => "--user makes the command an ordinary user",
         "kernel-memory" | "memory-swappiness" | "oom-kill-disable" | "cpu-rt-period" | "cpu-rt-runtime" => {
             "kernels have dropped it, or do so with cgroup v2"
         }
@@ -227,7 +229,6 @@ mod tests {
         for words in [
             ["--verity", "sh"],
             ["-P", "sh"],
-            ["--userns=auto", "sh"],
             ["-astdout", "sh"],
             ["--gpus=all", "sh"],
             ["--log-driver=none", "sh"],

@@ -13,7 +13,7 @@ use crate::linux::join::{self, Refusal};
 use crate::linux::mounts;
 use crate::linux::userns::{self, Act, Maps};
 use crate::plan::Lower;
-use crate::spec::{Kind, Principal, Spec};
+use crate::spec::{Ids, Kind, Principal, Spec};
 
 /// Where the ranges of other ids are, and the programs that may map them.
 const RANGES: [&CStr; 2] = [c"/etc/subuid", c"/etc/subgid"];
@@ -27,14 +27,25 @@ fn is_needed() -> bool {
 /// For a container that is made.
 #[inline(never)]
 pub(super) fn enter() -> Result<()> {
+    enter_with(Ids::Usual)
+}
+
+fn enter_with(ids: Ids) -> Result<()> {
     if !is_needed() {
         return Ok(());
     }
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let alone = Maps::single(uid, gid);
-    let (maps, helpers) = match helpers() {
-        Some((helpers, users, groups)) => (alone.with(&users, &groups), Some(helpers)),
-        None => (alone, None),
+    let no_more = || Error::new("other ids than one cannot be mapped here").hint(MORE_IDS);
+    let (maps, helpers) = match (ids, helpers()) {
+        (Ids::Usual, Some((helpers, users, groups))) => (alone.with(&users, &groups), Some(helpers)),
+        (Ids::Usual, None) => (alone, None),
+        (Ids::Given(maps), None) if maps == alone => (alone, None),
+        (Ids::Keep, Some((helpers, users, groups))) => {
+            (Maps::keeping(uid, gid, &users, &groups).ok_or_else(no_more)?, Some(helpers))
+        }
+        (Ids::Given(maps), Some((helpers, ..))) => (maps, Some(helpers)),
+        (_, None) => return Err(no_more()),
     };
     match userns::enter(&maps, helpers.as_ref()) {
         Ok(true) => {}
@@ -62,13 +73,27 @@ pub(super) fn helpers() -> Option<Helped> {
 }
 
 /// Of a run: with the network of another container it is in that one's user namespace, which the network belongs to.
-pub(super) fn enter_for(typed: &cli::Run) -> Result<()> {
+pub(super) fn enter_for(typed: &mut cli::Run) -> Result<()> {
     if typed.landlock.isolate.as_deref() == Some("landlock") {
         // It makes no namespaces.
         return Ok(());
     }
+    let ids = Ids::new(typed)?;
+    if let (Some(option), true) = (Ids::asked(typed), userns::is_root()) {
+        return Err(Error::new(format_args!("{option}: for root there are no user namespaces yet"))
+            .hint("started by an ordinary user, a container is in one"));
+    }
+    if ids == Ids::Keep && typed.user.is_none() {
+        // And so the command is the caller, whatever an image says.
+        let (uid, gid) = (userns::caller(), rustix::process::getegid().as_raw());
+        typed.user = Some(format!("{uid}:{gid}"));
+    }
     let network = typed.net.network.as_deref().unwrap_or_default();
     match network.strip_prefix("container:") {
+        Some(_) if ids != Ids::Usual => {
+            Err(Error::new(format_args!("--network {network}: its ids are those of the other container"))
+                .hint("leave --userns, --uidmap and --gidmap out"))
+        }
         Some(other) if is_needed() => {
             let within = |error: Error| error.within(format!("--network {network}")).code(crate::error::FAILED);
             let other = container::find(other).map_err(within)?;
@@ -77,7 +102,7 @@ pub(super) fn enter_for(typed: &cli::Run) -> Result<()> {
             crate::linux::sys::unshare(linux_raw_sys::general::CLONE_NEWNS)
                 .map_err(|errno| Error::os("make a mount namespace", errno))
         }
-        _ => enter(),
+        _ => enter_with(ids),
     }
 }
 

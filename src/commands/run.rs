@@ -23,7 +23,7 @@ use crate::network::Holding;
 use crate::plan::{DEFAULT_PATH, Ground, Host, MOMENT, Plan};
 use crate::reaper;
 use crate::relay::{Input, Keys, Relay, Remote};
-use crate::spec::{Changes, Spec};
+use crate::spec::{Changes, Ids, Spec};
 use crate::state::events::Value;
 use crate::state::{self, State, Words};
 use crate::supervise;
@@ -77,12 +77,12 @@ fn detached(
 
 /// The plan of a container that is there, as it was made the first time; or only of its files.
 pub(crate) fn plan_again(
-    typed: Box<cli::Run>,
+    mut typed: Box<cli::Run>,
     container: &super::container::Container,
     words: Words,
     aim: Aim,
 ) -> Result<Prepared> {
-    rootless::enter_for(&typed)?;
+    rootless::enter_for(&mut typed)?;
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, false)).transpose()?;
     let defaults = found.as_mut().map(|found| std::mem::take(&mut found.defaults)).unwrap_or_default();
@@ -125,17 +125,16 @@ pub(crate) struct Prepared {
 /// All that is decided before the clone. A function of its own: what it needs of the stack is given back, and the child does not
 /// get a copy of each page of it.
 #[inline(never)]
-fn prepare(typed: Box<cli::Run>) -> Result<Prepared> {
+fn prepare(mut typed: Box<cli::Run>) -> Result<Prepared> {
     let explain = typed.explain;
-    match rootless::enter_for(&typed) {
+    match rootless::enter_for(&mut typed) {
         // What would be done can be said all the same.
-        Err(_) if explain => {}
+        Err(_) if explain && Ids::asked(&typed).is_none() => {}
         other => other?,
     }
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, explain)).transpose()?;
     let defaults = found.as_mut().map(|found| std::mem::take(&mut found.defaults)).unwrap_or_default();
-    let mut typed = typed;
     let words = std::mem::take(&mut typed.words);
     let mut spec = Spec::new(*typed, root, &defaults)?;
     for fd in 3..3 + spec.preserve_fds {

@@ -109,6 +109,11 @@ impl Maps {
         Self { users: more(self.users, users), groups: more(self.groups, groups) }
     }
 
+    /// The user as itself, with its ranges around it. None: they do not reach so far.
+    pub(crate) fn keeping(uid: u32, gid: u32, users: &[(u32, u32)], groups: &[(u32, u32)]) -> Option<Self> {
+        Some(Self { users: around(uid, users)?, groups: around(gid, groups)? })
+    }
+
     /// What the kernel says of this process.
     fn of_this_process() -> Self {
         let read = |path: &CStr| {
@@ -129,6 +134,27 @@ impl Maps {
     pub(crate) fn has_group(&self, id: u32) -> bool {
         has(&self.groups, id)
     }
+}
+
+/// From 0 up to the id the ranges, then itself, then what is left of the ranges.
+fn around(id: u32, ranges: &[(u32, u32)]) -> Option<Vec<[u32; 3]>> {
+    let (mut map, mut inside) = (Vec::new(), 0u32);
+    for (mut first, mut count) in ranges.iter().copied() {
+        if inside < id {
+            let part = count.min(id - inside);
+            map.push([inside, first, part]);
+            (inside, first, count) = (inside + part, first + part, count - part);
+        }
+        if inside == id {
+            map.push([id, id, 1]);
+            inside = id.checked_add(1)?;
+        }
+        if count > 0 {
+            map.push([inside, first, count]);
+            inside = inside.checked_add(count)?;
+        }
+    }
+    (inside > id).then_some(map)
 }
 
 fn has(map: &[[u32; 3]], id: u32) -> bool {
@@ -179,6 +205,10 @@ fn unshared(maps: &Maps, helpers: Option<&[CString; 2]>) -> Result<bool, (Act, E
     unshared.map_err(|errno| (Act::Unshare, errno))?;
     if done == [true; 2] {
         return Ok(true);
+    }
+    // Of what was asked for by name nothing less will do.
+    if maps.users[0][0] != 0 || maps.users[0][1] != caller() {
+        return Err((Act::Map, Errno::PERM));
     }
     let alone = Maps { users: maps.users[..1].to_vec(), groups: maps.groups[..1].to_vec() };
     write_missing(&alone, done).map(|()| false).map_err(|errno| (Act::Map, errno))
@@ -302,6 +332,11 @@ mod tests {
         assert_eq!(maps.groups, [[0, 4343, 1], [1, 7, 2]]);
         assert!(maps.has_user(65546) && !maps.has_user(65547));
         assert!(maps.has_group(2) && !maps.has_group(3) && !maps.has_group(u32::MAX));
+        // The same id inside as outside.
+        let kept = |ranges: &[(u32, u32)]| around(5, ranges);
+        assert_eq!(kept(&[(100, 10)]).unwrap(), [[0, 100, 5], [5, 5, 1], [6, 105, 5]]);
+        assert_eq!(kept(&[(100, 3), (200, 2)]).unwrap(), [[0, 100, 3], [3, 200, 2], [5, 5, 1]]);
+        assert_eq!((kept(&[(100, 4)]), kept(&[])), (None, None));
         // What does not fit is left out.
         let most = Maps::single(1, 1).with(&[(0, 4_000_000_000), (4_000_000_000, 294_967_294), (5, 5)], &[]);
         assert_eq!(most.users.len(), 2);

@@ -35,8 +35,8 @@
 //! | PID 1 has the caller's environment | `environment_of_the_caller` |
 //! | a root inside, as it is and with nearly all capabilities | `escapes_as_usual`, `escapes`, `escapes_rw`, `escapes_no_init`, `escapes_from_a_chroot`, `escapes_masked`, `boundary_…` |
 //!
-//! Not here, for want of what they are about: setuid helpers (CVE-2016-8659, 2017-5985, 2018-6556, 2020-5291, 2022-47952,
-//! 2026-39402, 2026-41163): there are none. Deletion inside a root (CVE-2024-23651), netlink (CVE-2021-43784): nsctl does no such
+//! Not here, for want of what they are about: setuid helpers (CVE-2017-5985, 2018-6556, 2022-47952,
+//! 2026-39402): there are none, and nsctl is none (`rootless`). Deletion inside a root (CVE-2024-23651), netlink (CVE-2021-43784): nsctl does no such
 //! thing. Devices (GHSA-g54h-m393-cpwq) are in `limits`.
 
 use std::fs;

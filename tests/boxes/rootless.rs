@@ -30,6 +30,7 @@ pub(crate) const UNMASKED: &[(&str, Case)] = &[
     ("what_takes_root_is_refused", refused),
     ("limits_in_a_group_that_was_handed_over", delegated),
     ("ranges_of_ids_are_mapped_by_the_helpers", ranges),
+    ("maps_of_ids_that_are_asked_for", maps),
     ("packages_are_installed_in_a_debian", packages),
     ("ranges_without_helpers_are_no_obstacle", no_helpers),
     ("nsctl_inside_is_out_of_the_commands_reach", reach),
@@ -492,6 +493,55 @@ fn ranges() -> Result<(), Failed> {
     Ok(())
 }
 
+fn maps() -> Result<(), Failed> {
+    let home = Home::new();
+    let refused = nsctl::nsctl(&["run", "--userns", "auto", "true"]);
+    must(refused.code == 125 && refused.err.contains("no user namespaces yet"), "of root", &refused)?;
+    let own = format!("0:{USER}:1");
+    lines(
+        &home.in_root(&["--uidmap", &own], "id -u; tr -s ' ' </proc/self/gid_map"),
+        0,
+        &["0", &format!(" 0 {USER} 1")],
+    )?;
+    for (options, why) in [
+        (&["--userns", "keep-id"][..], "newuidmap"),
+        (&["--uidmap", "0:1:1"], "newuidmap"),
+        (&["--uidmap", "0:1"], "is no map of ids"),
+        (&["--userns", "keep-id", "--gidmap", "0:1:1"], "contradict"),
+        (&["--userns", "keep-id", "--network", "container:x"], "those of the other container"),
+    ] {
+        let outcome = home.in_root(options, "true");
+        must(outcome.code == 125 && outcome.err.contains(why), &format!("{options:?}: {why}"), &outcome)?;
+    }
+    if !has_helpers() {
+        return Ok(());
+    }
+    let volume = home.dir("volume");
+    let run = |options: &[&str], script: &str| {
+        let bind = format!("{volume}:/tmp");
+        let words =
+            [&["run", "--rootfs", plain().path(), "-v", &bind], options, &["--", "sh", "-c", script]].concat();
+        outcome(Running::start(&mut as_user(home.command(&words), ranges_of(&home, "boxer:300000:65536\n"))))
+    };
+    let look = "id -u; id -g; tr -s ' ' </proc/self/uid_map; touch /tmp/f; stat -c %u:%g /tmp/f";
+    let map = [" 0 300000 4242", " 4242 4242 1", " 4243 304242 61294"];
+    let kept = run(&["--userns", "keep-id"], look);
+    lines(&kept, 0, &["4242", "4242", map[0], map[1], map[2], "4242:4242"])?;
+    must(fs::metadata(home.0.at("volume/f")).is_ok_and(|meta| meta.uid() == USER), "its own outside, too", &kept)?;
+    lines(
+        &run(&["--userns", "keep-id", "-u", "0"], "id -u; touch /tmp/x 2>/dev/null || echo no; rm /tmp/f"),
+        0,
+        &["0"],
+    )?;
+    lines(
+        &run(&["--userns", "0:4242:1,7:300000:2"], "id -u; tr -s ' ' </proc/self/uid_map"),
+        0,
+        &["0", " 0 4242 1", " 7 300000 2"],
+    )?;
+    let foreign = run(&["--uidmap", "0:4242:1,1:5:1"], "true");
+    must(foreign.code == 125 && foreign.err.contains("map the user"), "what is not the user's to map", &foreign)
+}
+
 /// dpkg as root with several ids: a package's group, and a program that is set to it.
 fn packages() -> Result<(), Failed> {
     let home = Home::new();
@@ -527,8 +577,7 @@ fn packages() -> Result<(), Failed> {
 
 fn has_helpers() -> bool {
     let exists = |path: &&str| fs::exists(path).unwrap_or(false);
-    ["/usr/bin/newuidmap", "/bin/newuidmap"].iter().any(|path| exists(path))
-        && ["/etc/subuid", "/etc/subgid"].iter().all(|path| exists(path))
+    ["/usr/bin/newuidmap", "/bin/newuidmap"].iter().any(exists) && ["/etc/subuid", "/etc/subgid"].iter().all(exists)
 }
 
 fn no_helpers() -> Result<(), Failed> {
