@@ -1,8 +1,25 @@
-//! Bakes in the commit, so that `nsctl --version` names the source it was made from, and the help texts, packed.
+//! Bakes in the commit, so that `nsctl --version` names the source it was made from, the help texts, packed, and what the default
+//! seccomp filter is made of, and itself.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+
+use miniz_oxide::deflate::compress_to_vec;
+
+#[path = "src/linux/caps/names.rs"]
+mod capabilities;
+#[allow(dead_code)] // The program has more use for it than this one.
+#[path = "src/seccomp/default.rs"]
+mod default;
+#[allow(dead_code)]
+#[path = "src/seccomp/names.rs"]
+mod names;
+#[path = "src/seccomp/pack.rs"]
+mod pack;
+#[allow(dead_code)]
+#[path = "src/seccomp/program.rs"]
+mod program;
 
 fn main() {
     println!("cargo:rerun-if-env-changed=NSCTL_COMMIT");
@@ -13,8 +30,25 @@ fn main() {
     println!("cargo:rustc-env=NSCTL_COMMIT={commit}");
 
     println!("cargo:rerun-if-changed=src/cli/help");
-    let packed = miniz_oxide::deflate::compress_to_vec(&help(), 10);
-    fs::write(Path::new(&std::env::var("OUT_DIR").unwrap()).join("help.deflate"), packed).unwrap();
+    output("help.deflate", &compress_to_vec(&help(), 10));
+    seccomp();
+}
+
+fn output(name: &str, bytes: &[u8]) {
+    fs::write(Path::new(&std::env::var("OUT_DIR").unwrap()).join(name), bytes).unwrap();
+}
+
+/// The names of system calls, and the filter of a command with the usual capabilities.
+fn seccomp() {
+    println!("cargo:rerun-if-changed=src/seccomp");
+    println!("cargo:rerun-if-changed=Cargo.lock");
+    let architectures = names::architectures(&std::env::var("CARGO_CFG_TARGET_ARCH").unwrap());
+    let defaults = fs::read_to_string("src/seccomp/default.txt").unwrap();
+    let packed = pack::pack(&pack::source(), architectures, &defaults, &capabilities::NAMES);
+    let names = names::Names::unpack(&packed).expect("it reads what it wrote");
+    let program = default::program(architectures, &names, default::USUAL).expect("it is short enough");
+    output("seccomp.names", &compress_to_vec(&packed, 10));
+    output("seccomp.bpf", &program::bytes(&program));
 }
 
 fn commit() -> Option<String> {

@@ -17,9 +17,9 @@ use crate::linux::net::Socket;
 use crate::linux::process::{self, Spawned};
 use crate::linux::{clock, file, landlock, sys};
 use crate::monitor::Files;
-use crate::plan::{Op, Plan, Who};
+use crate::plan::{Confine, Op, Plan, Who};
 use crate::reaper::{self, LeftBehind};
-use crate::sync::Message;
+use crate::sync::{self, Message};
 
 mod check;
 mod confine;
@@ -170,6 +170,11 @@ impl Child<'_> {
             Op::NewCgroupNamespace => sys::unshare(k::CLONE_NEWCGROUP)?,
             Op::MountGroup { group, writable } => self.mount_group(*group, *writable)?,
             Op::Delegate { group, user } => self.delegate(*group, user.as_ref())?,
+            Op::Confine(Confine::Seccomp { filter, .. }) => {
+                if let (Some(listener), Some(theirs)) = (filter.load()?, &self.inherited.theirs) {
+                    sync::send_listener(theirs, listener.as_fd())?;
+                }
+            }
             Op::Confine(step) => confine::step(step, self.inherited.withheld)?,
             Op::Chdir(dir) if self.plan.rooted => identity::go_to(self.root()?.as_fd(), dir)?,
             Op::Chdir(dir) => rustix::process::chdir(dir.as_c_str())?,
@@ -278,6 +283,7 @@ impl Child<'_> {
             | Op::CidFile(_)
             | Op::Release
             | Op::AwaitStart
+            | Op::Listen
             | Op::PidFile(_)
             | Op::Wait
             | Op::RemoveGroup { .. }

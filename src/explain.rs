@@ -122,6 +122,7 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::CidFile(_)
         | Op::Release
         | Op::AwaitStart
+        | Op::Listen
         | Op::OpenGroup { .. }
         | Op::OpenNothing
         | Op::JoinPidOfContainer { .. }

@@ -102,7 +102,7 @@ fn state(bytes: &[u8]) {
         network::survives(text);
     }
     if let Some(record) = state::survives(bytes) {
-        let _ = Exec::new(cli::Exec { argv: vec!["sh".into()], ..cli::Exec::default() }, &record);
+        let _ = Exec::new(cli::Exec { argv: vec!["sh".into()], ..cli::Exec::default() }, &record, None);
     }
 }
 

@@ -14,11 +14,13 @@ use crate::image::{self, Kind, Store};
 use crate::linux::caps;
 use crate::linux::cgroup::{self, Version};
 use crate::linux::mount::{self, FileSystem};
+use crate::linux::sys::seccomp;
 use crate::linux::text;
 use crate::linux::text::shown;
 use crate::linux::userns;
 use crate::plan::{self, CgroupView, DEVICES, DeviceNode, Ground, Lower};
 use crate::spec::{Changes, Defaults, From, Root, Spec};
+use crate::state::Seccomp;
 
 pub(crate) mod resolv;
 
@@ -130,6 +132,7 @@ pub(crate) fn look(spec: &Spec) -> Result<Ground> {
         look_as_user(spec, &mut ground);
     }
     capabilities(spec)?;
+    ground.no_seccomp = spec.privileges.seccomp == Seccomp::Default && !seccomp::is_there();
     if spec.root.is_none() && spec.mounts.is_empty() && spec.shm_size.is_none() && spec.sysctls.is_empty() {
         return Ok(ground);
     }

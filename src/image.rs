@@ -24,7 +24,6 @@ mod entries;
 mod fault;
 mod import;
 mod inherit;
-mod json;
 mod layer;
 mod source;
 mod store;

@@ -29,7 +29,7 @@ use crate::linux::process::{self, Process, Spawned};
 use crate::linux::tty::Modes;
 use crate::linux::{cgroup, clock, file, idmap, sys, upper};
 use crate::network::Holding;
-use crate::plan::{Group, Op, Plan, Step, Who};
+use crate::plan::{Confine, Group, Op, Plan, Step, Who};
 use crate::reaper::{self, LeftBehind};
 use crate::state::events::{self, Event, Value};
 use crate::state::{self, Claim, Phase, State};
@@ -38,6 +38,7 @@ use crate::verdict;
 
 mod groups;
 mod keep;
+mod listener;
 mod messages;
 mod net;
 mod pasta;
@@ -129,9 +130,12 @@ impl Container {
                 break;
             }
             self.take(plan, index, op)?;
-            if matches!(op, Op::AwaitStart)
-                && let Some(error) = self.failed_start(plan)
-            {
+            let error = match op {
+                Op::AwaitStart => self.failed_start(plan),
+                Op::Listen => self.messages(plan, true),
+                _ => None,
+            };
+            if let Some(error) = error {
                 if self.left_behind.stays {
                     self.let_it_note();
                 }
@@ -316,7 +320,7 @@ impl Container {
                 }
             }
             // Its failure is a sentence of its own.
-            Op::AwaitStart => {}
+            Op::AwaitStart | Op::Listen => {}
             _ => unreachable!("a step of the container's side, or of its end"),
         }
         Ok(())
@@ -336,6 +340,13 @@ impl Container {
     fn record(&self, plan: &Plan) -> std::result::Result<(), Errno> {
         let (Some(claim), Some(process)) = (&self.claim, &self.process) else { return Ok(()) };
         let mut record = keep::record(plan, process, &self.inherited);
+        let profile = plan.steps.iter().find_map(|step| match &step.op {
+            Op::Confine(Confine::Seccomp { filter, profile: true }) => Some(filter),
+            _ => None,
+        });
+        if let Some(filter) = profile {
+            claim.write_filter(&filter.save())?;
+        }
         match &self.left_behind.state {
             Some(state) if self.left_behind.stays => state.write_again(claim, &mut record)?,
             _ => claim.write(&record)?,
@@ -407,7 +418,8 @@ impl Container {
     fn messages(&mut self, plan: &Plan, wait: bool) -> Option<Error> {
         let ours = self.inherited.ours.as_ref()?;
         let first = sync::receive(ours, wait)?;
-        meaning(plan, ours.as_fd(), first, wait, &mut self.terminal)
+        let pid = self.process.as_ref().map_or(0, |process| process.pid);
+        meaning(plan, pid, ours.as_fd(), first, wait, &mut self.terminal)
     }
 
     /// What the memory controller saw, where there was a limit.

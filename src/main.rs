@@ -27,6 +27,7 @@ mod ground;
 #[cfg(target_os = "linux")]
 mod image;
 #[cfg(target_os = "linux")]
+mod json;
 mod launch;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -40,6 +41,7 @@ mod plan;
 mod reaper;
 #[cfg(target_os = "linux")]
 mod relay;
+mod seccomp;
 #[cfg(target_os = "linux")]
 mod spec;
 #[cfg(target_os = "linux")]

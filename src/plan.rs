@@ -12,8 +12,9 @@ use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
 use crate::linux::userns;
 use crate::network::{Own, Seat};
+use crate::seccomp::{Filter, Listener};
 use crate::spec::{Keep, Kind, Namespace, Principal, Spec, User};
-use crate::state::{Privileges, Words};
+use crate::state::{Privileges, Seccomp, Words};
 
 mod confine;
 mod environment;
@@ -84,6 +85,8 @@ pub(crate) struct Ground {
     pub(crate) no_sysfs: bool,
     /// The caller's own cgroup of v2, below the root of the hierarchy, if it may make groups there.
     pub(crate) own_group: Option<CString>,
+    /// The kernel has no filters of system calls, and none was asked for by name.
+    pub(crate) no_seccomp: bool,
 }
 
 /// A device of the host, to be made anew in the container's /dev.
@@ -144,7 +147,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(spec: Spec, host: Host) -> Result<Self> {
+    pub(crate) fn new(mut spec: Spec, host: Host) -> Result<Self> {
+        if host.ground.no_seccomp {
+            (spec.seccomp, spec.privileges.seccomp) = (None, Seccomp::Unconfined);
+        }
+        let filter = spec.seccomp.take();
         let (groups, limits) = groups::plan(&spec, &host)?;
         let mut spec = spec;
         spec.privileges.capabilities &= !confine::withheld(&spec, &limits);
@@ -169,7 +176,7 @@ impl Plan {
                 Namespace::Path(path) => joins.push((path.clone(), kind)),
             }
         }
-        let steps = steps(&spec, &host, &groups, limits, &joins)?;
+        let steps = steps(&spec, &host, &groups, limits, &joins, filter)?;
         let (envp, home_of_user) = environment::environment(&spec, host.environ);
         Ok(Self {
             id: host.id,
@@ -214,6 +221,14 @@ impl Plan {
         self.steps.iter().enumerate().filter(move |(_, step)| step.who == who).map(|(index, step)| (index, &step.op))
     }
 
+    /// Who decides about the command's system calls.
+    pub(crate) fn listener(&self) -> Option<&Listener> {
+        self.steps.iter().find_map(|step| match &step.op {
+            Op::Confine(Confine::Seccomp { filter, .. }) => filter.listener(),
+            _ => None,
+        })
+    }
+
     /// PID 1 waits where it would start the command, until nsctl outside is done with the files.
     pub(crate) fn want_only_files(&mut self) {
         for step in &mut self.steps {
@@ -223,10 +238,18 @@ impl Plan {
                 _ => {}
             }
         }
+        self.steps.retain(|step| !matches!(step.op, Op::Listen));
     }
 }
 
-fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(CString, u32)]) -> Result<Vec<Step>> {
+fn steps(
+    spec: &Spec,
+    host: &Host,
+    groups: &[Group],
+    limits: Vec<Op>,
+    joins: &[(CString, u32)],
+    mut filter: Option<Filter>,
+) -> Result<Vec<Step>> {
     let private_pid = spec.namespaces.pid == Namespace::Private;
     let state = host.state.as_ref().filter(|_| spec.listed);
     // A name can be taken: find out before anything is made. And a group must not outlive a supervisor that is killed
@@ -371,11 +394,14 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
         add(who, Op::Undumpable);
     }
     let changes = spec.root.is_some() || spec.user.is_some() || !spec.groups.is_empty();
+    let listens = filter.as_ref().is_some_and(|filter| filter.listener().is_some());
+    let dies = (!spec.init).then_some(signal);
     let user = changes.then(|| Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() });
-    confine::identity(&spec.privileges, user, (!spec.init).then_some(signal)).into_iter().for_each(|op| add(who, op));
+    confine::identity(&spec.privileges, user, dies, &mut filter).into_iter().for_each(|op| add(who, op));
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 + spec.preserve_fds });
-    confine::last(&spec.privileges, host.landlock, &host.programs).into_iter().for_each(|op| add(who, op));
+    let last = confine::last(&spec.privileges, host.landlock, &host.programs, filter);
+    last.into_iter().for_each(|op| add(who, op));
     add(who, Op::Exec);
     if spec.init && spec.keep.is_none() {
         add(Who::Init, Op::CloseOwnEnd);
@@ -385,6 +411,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     who = Who::Supervisor;
     if relayed {
         add(who, Op::Relay);
+    }
+    if listens && spec.keep.is_none() {
+        add(who, Op::Listen);
     }
     if state.is_some() {
         if !claim_first {
@@ -399,6 +428,9 @@ fn steps(spec: &Spec, host: &Host, groups: &[Group], limits: Vec<Op>, joins: &[(
     spec.cidfile.iter().for_each(|file| add(who, Op::CidFile(file.clone())));
     if spec.keep.is_some() {
         add(who, Op::Release);
+        if listens && spec.keep.as_ref().is_some_and(|keep| !keep.wait_for_start) {
+            add(who, Op::Listen);
+        }
         add(who, Op::AwaitStart);
         // What is left to do is PID 1's.
         who = Who::Init;

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::linux::text::shown;
+use crate::seccomp::Filter;
 use crate::state::{Landlock, Privileges};
 
 mod cgroup;
@@ -102,6 +103,8 @@ pub(crate) struct Spec {
     pub(crate) cgroup: Cgroup,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) privileges: Privileges,
+    /// Of the command's system calls.
+    pub(crate) seccomp: Option<Filter>,
     /// None: it ends with nsctl, and nothing of it stays. Otherwise it has a group in any case, to be paused, counted and ended by.
     pub(crate) keep: Option<Keep>,
     /// The words of the command that asks whether it is well; none: nobody asks.
@@ -165,6 +168,14 @@ impl Spec {
             return Err(Error::new("--cgroup-delegate with --cgroupns")
                 .hint("only in a cgroup namespace of its own is the group that it gets the root of what it sees"));
         }
+        let privileges = Privileges::new(&run.privileges)?;
+        let seccomp = privileges::seccomp(&run.privileges, &privileges)?;
+        let again =
+            run.restart.as_deref().is_some_and(|policy| policy != "no") || Health::new(&run.health)?.is_some();
+        if again && seccomp.as_ref().is_some_and(|filter| filter.listener().is_some()) {
+            return Err(Error::new("a seccomp profile with SCMP_ACT_NOTIFY, and --restart or --health-cmd")
+                .hint("of what nsctl inside starts later nobody would tell the listener"));
+        }
         let image_workdir = Some(&image.working_dir).filter(|dir| !dir.is_empty());
         Ok(Self {
             hostname: hostname.or(default),
@@ -199,6 +210,7 @@ impl Spec {
             interactive: run.interactive,
             cgroup: Cgroup::new(&run.cgroup, &limits)?,
             oom_score_adj: cgroup::oom_score_adj(run.cgroup.oom_score_adj.as_deref())?,
+            seccomp,
             privileges: Privileges {
                 landlock: Landlock::new(
                     &run.landlock,
@@ -207,7 +219,7 @@ impl Spec {
                     run.workdir.as_deref(),
                     &namespaces,
                 )?,
-                ..Privileges::new(&run.privileges)?
+                ..privileges
             },
             limits,
             listed: true,
@@ -231,7 +243,7 @@ impl Spec {
             ..cli::Run::default()
         };
         let privileges = Privileges::of_the_caller();
-        Ok(Self { listed: false, privileges, ..Self::new(run, None, &Defaults::default())? })
+        Ok(Self { listed: false, privileges, seccomp: None, ..Self::new(run, None, &Defaults::default())? })
     }
 }
 

@@ -27,7 +27,7 @@ mod record;
 mod status;
 mod words;
 pub(crate) use landlock::Landlock;
-pub(crate) use privileges::{Privileges, ResourceLimit};
+pub(crate) use privileges::{Privileges, ResourceLimit, Seccomp};
 pub(crate) use record::{Attachment, Cgroup, Namespaces, Record};
 pub(crate) use status::{Cause, Phase, Status, make as make_status, open as open_status};
 pub(crate) use words::Words;
@@ -60,13 +60,15 @@ pub(crate) const OLD_LOG: &CStr = c"log.1";
 pub(crate) const CONTROL: &CStr = c"control";
 /// How healthy it is.
 pub(crate) const HEALTH: &CStr = c"health";
+/// The filter of system calls, of a container that has not the default one.
+pub(crate) const SECCOMP: &CStr = c"seccomp";
 pub(crate) const STOPPING: &CStr = c"stopping";
 /// A link that leads nowhere: the group above the container's groups, if it is not the usual one. It is there before them.
 const ABOVE: &CStr = c"above";
 /// By which pasta finds the network namespace; it ends when this is gone.
 pub(crate) const NETNS: &CStr = c"netns";
 /// All that may be in a container's directory.
-const FILES: [&CStr; 15] = [
+const FILES: [&CStr; 16] = [
     RECORD,
     NEW,
     NEWER,
@@ -77,6 +79,7 @@ const FILES: [&CStr; 15] = [
     OLD_LOG,
     CONTROL,
     STOPPING,
+    SECCOMP,
     HEALTH,
     undo::UNDO,
     network::HOSTS,
@@ -397,6 +400,11 @@ impl Claim {
 
     pub(crate) fn write(&self, record: &Record) -> Result<(), Errno> {
         record::write(self.dir.as_fd(), NEW, record)
+    }
+
+    /// What `exec` reads.
+    pub(crate) fn write_filter(&self, filter: &[u8]) -> Result<(), Errno> {
+        file::replace(&self.dir, NEW, SECCOMP, filter)
     }
 
     /// Where groups will be: they are found even if this start is killed before it has written its record.

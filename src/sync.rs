@@ -66,9 +66,9 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// Hands messages on as they are, until a failure (false), or until the other end is closed (true). Does not allocate.
 pub(crate) fn hand_on(from: &OwnedFd, to: Option<&OwnedFd>) -> bool {
     let mut bytes = [0; LONGEST];
-    while let Ok((length @ 1.., _)) = rustix::net::recv(from, &mut bytes[..], RecvFlags::empty()) {
+    while let Ok((length @ 1.., fd)) = socket::receive(from, &mut bytes, RecvFlags::empty()) {
         // Whoever does not want to hear it has gone.
-        let _ = to.map(|to| rustix::net::send(to, &bytes[..length], SendFlags::NOSIGNAL));
+        let _ = to.map(|to| socket::send(to, &bytes[..length], fd.as_ref().map(AsFd::as_fd)));
         let message = bytes[..length].try_into().ok().and_then(Message::from_bytes);
         if matches!(message, Some(Message::Failure { .. })) {
             return false;
@@ -124,6 +124,8 @@ pub(crate) enum Received {
     Detail(Detail),
     /// The master of the container's terminal.
     Terminal(OwnedFd),
+    /// By which the kernel asks about system calls (SECCOMP_RET_USER_NOTIF).
+    Listener(OwnedFd),
 }
 
 /// Hands the master of the container's terminal over. Does not allocate.
@@ -131,13 +133,18 @@ pub(crate) fn send_terminal(to: impl AsFd, master: BorrowedFd<'_>) -> Result<(),
     socket::send(to, &[0; 8], Some(master))
 }
 
+/// The same for the descriptor by which the kernel asks.
+pub(crate) fn send_listener(to: impl AsFd, listener: BorrowedFd<'_>) -> Result<(), Errno> {
+    socket::send(to, &[1; 8], Some(listener))
+}
+
 /// The next message. None: the other side has no open end any more, or (with `wait` false) sent nothing yet.
 pub(crate) fn receive(from: impl AsFd, wait: bool) -> Option<Received> {
     let mut bytes = [0u8; LONGEST];
     let flags = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
     let (length, fd) = socket::receive(from, &mut bytes, flags).ok()?;
-    if let Some(master) = fd {
-        return Some(Received::Terminal(master));
+    if let Some(fd) = fd {
+        return Some(if bytes[0] == 0 { Received::Terminal(fd) } else { Received::Listener(fd) });
     }
     match <[u8; 8]>::try_from(&bytes[..length]) {
         Ok(message) => Message::from_bytes(message).map(Received::Message),

@@ -68,7 +68,9 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         Op::RemoveState => "remove the container's state".into(),
         Op::KeepFiles { .. } => format!("make the container's log, status and socket in {}", state(plan)),
         Op::NewSession => "begin a session".into(),
-        Op::AwaitRecord | Op::Hold | Op::Release | Op::AwaitStart => "talk to the other side of the start".into(),
+        Op::AwaitRecord | Op::Hold | Op::Release | Op::AwaitStart | Op::Listen => {
+            "talk to the other side of the start".into()
+        }
         Op::Monitor { .. } | Op::Streams | Op::OpenNothing => "set the streams of the container".into(),
         Op::CidFile(path) => format!("write --cidfile {}", shown(path)),
         Op::OpenGroup { group: g } => format!("open the cgroup {}", dir(g)),

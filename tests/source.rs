@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&str] = &[
     "linux",
     "error",
+    "json",
+    "seccomp",
     "network",
     "state",
     "cli",

@@ -12,11 +12,13 @@ use crate::launch;
 use crate::linux::join::{Refusal, Target};
 use crate::linux::landlock::Abi;
 use crate::linux::process::Ended;
-use crate::linux::{sys, userns};
+use crate::linux::{file, sys, userns};
 use crate::plan::{DEFAULT_PATH, Plan};
 use crate::reaper;
+use crate::seccomp::Filter;
 use crate::spec::Exec;
 use crate::state::events::Value;
+use crate::state::{self, Seccomp};
 use crate::supervise;
 
 #[inline(never)]
@@ -27,7 +29,7 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
     if container.record().is_frozen() == Some(true) {
         return Err(container.refused("is paused").hint("nsctl unpause lets it go on"));
     }
-    let spec = Exec::new(typed, container.record())?;
+    let spec = Exec::new(typed, container.record(), filter(&container)?)?;
     let path = spec.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     let command = OsStr::from_bytes(spec.argv[0].to_bytes());
     let programs = run::candidates(command, &path.unwrap_or_else(|| DEFAULT_PATH.into()))?;
@@ -63,6 +65,22 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
     // The process ends now. To drop a string is to write to it, and its page is shared with the command until then.
     std::mem::forget((started, plan, container));
     failed.map_or(Ok(code), Err)
+}
+
+/// The filter that the container's own command has.
+fn filter(container: &Container) -> Result<Option<Filter>> {
+    let privileges = &container.record().privileges;
+    match privileges.seccomp {
+        Seccomp::Unconfined => Ok(None),
+        Seccomp::Default => Ok(Some(Filter::default(privileges.capabilities))),
+        Seccomp::Profile => {
+            let bytes = file::read(container.dir(), state::SECCOMP).map_err(|errno| {
+                Error::os(format_args!("read the seccomp filter of {}", container.shown()), errno)
+            })?;
+            let broken = || container.refused("has a seccomp filter on record that cannot be read");
+            Filter::restore(&bytes).map(Some).ok_or_else(broken)
+        }
+    }
 }
 
 /// What is joined, made sure of: its namespaces are those that were recorded.

@@ -195,6 +195,9 @@ fn warn(spec: &Spec, host: &Host, explain: bool) -> Result<()> {
             "nsctl: warning: the DNS server {server} is the host's own and not in reach from another network; --dns names one"
         );
     }
+    if host.ground.no_seccomp {
+        eprintln!("nsctl: warning: the command may make any system call: {}", crate::seccomp::NEEDS);
+    }
     let changes = spec.root.as_ref().map(|root| (&root.changes, root.read_only));
     if let Some((Changes::Memory { asked: false, .. }, false)) = changes
         && !host.ground.overlay

@@ -53,7 +53,7 @@ fn failure(container: &Container, answers: BorrowedFd<'_>) -> Result<()> {
     let Some(first) = sync::receive(answers, true) else { return Ok(()) };
     // The plan says what the numbers in a message mean.
     let plan = plan(container, false, Aim::Decode)?.plan;
-    match launch::meaning(&plan, answers, first, true, &mut None) {
+    match launch::meaning(&plan, container.record().pid, answers, first, true, &mut None) {
         Some(error) => {
             // Whoever hears of it finds it ended.
             container.process().iter().for_each(|process| _ = process.wait(Some(1000)));

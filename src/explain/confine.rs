@@ -49,6 +49,14 @@ pub(super) fn text(step: &Confine) -> (String, String) {
             ),
             "another user keeps what was given by name: ambient",
         ),
+        Confine::Seccomp { filter, profile } => (
+            format!("seccomp(SECCOMP_SET_MODE_FILTER, {}, …)", filter.flags()),
+            if *profile {
+                "the profile of --security-opt seccomp"
+            } else {
+                "the default profile: README, \"System calls\""
+            },
+        ),
         Confine::NoNewPrivileges => {
             ("prctl(PR_SET_NO_NEW_PRIVS, 1)".into(), "no program that it executes has more rights than it has")
         }
@@ -71,6 +79,7 @@ pub(super) fn given_away(plan: &Plan) -> &'static str {
     }
     "--privileged gives away:\n\
      \x20   all capabilities that the caller has, CAP_SYS_ADMIN among them: root inside can become root of the host\n\
+     \x20   all system calls, those for modules, kexec and other kernels' parts among them (no seccomp filter)\n\
      \x20   set-uid programs and file capabilities work (no_new_privs is off)\n\
      \x20   /proc/sys, /proc/sysrq-trigger and /sys can be written to, and nothing in them is hidden\n\
      \x20   each device of the host's is in /dev, its disks among them, and can be opened\n"

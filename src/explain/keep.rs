@@ -37,6 +37,10 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
         Op::Streams => ("dup2(…, 0); dup2(…, 1); dup2(…, 2)".into(), "its input and output are nsctl's"),
         Op::CidFile(path) => (format!("openat(AT_FDCWD, {}, O_CREAT), write, renameat", quoted(path)), "--cidfile"),
         Op::Release => ("sendto(ours, …)".into(), "it is recorded: it may start"),
+        Op::Listen => (
+            "recvmsg(ours, …); connect, sendmsg(SCM_RIGHTS)".into(),
+            "who decides about its system calls gets the descriptor by which the kernel asks",
+        ),
         Op::AwaitStart => (
             "recvfrom(ours, …)".into(),
             "end-of-file: the command was executed, which closed the other end; otherwise what went wrong",

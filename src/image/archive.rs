@@ -7,11 +7,11 @@ use std::io::{Read, Seek, SeekFrom};
 
 use super::entries::{Entries, Input, Kind};
 use super::fault::{Checked, Fault, refuse, shown};
-use super::json;
 use super::source::{Layer, Use, too_large};
 use super::stream::{Budget, Charged, Decoded};
 use super::tree::components;
 use crate::error::{Error, Result};
+use crate::json;
 
 /// Of documents and names that are kept in memory, in bytes.
 const MOST_KEPT: usize = 16 << 20;

@@ -6,8 +6,8 @@ use miniserde::Serialize;
 use miniserde::json::Value;
 
 use super::digest::Digest;
-use super::json;
 use crate::error::{Error, Result};
+use crate::json;
 
 #[derive(Default, Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Config {

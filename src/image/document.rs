@@ -4,8 +4,8 @@
 use miniserde::json::Value;
 
 use super::digest::Digest;
-use super::json;
 use crate::error::{Error, Result};
+use crate::json;
 
 /// An index and a manifest in one: which of them a document is, its fields say.
 #[derive(Default)]

@@ -6,6 +6,7 @@ use std::io;
 use rustix::io::Errno;
 
 use crate::error::Error;
+pub(crate) use crate::json::shown;
 
 /// One word long, like [`Error`], and for the same reason.
 #[derive(Debug)]
@@ -78,18 +79,5 @@ impl From<io::Error> for Fault {
             Some(errno) => Self::kernel("read the image", errno),
             None => Self::image(error.to_string()),
         }
-    }
-}
-
-/// A name out of an image, fit for a terminal and of a bearable length.
-pub(crate) fn shown(name: &[u8]) -> String {
-    const MOST: usize = 120;
-    let text = String::from_utf8_lossy(&name[..name.len().min(MOST)]);
-    // What would move the cursor of a terminal.
-    let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    match name.len() {
-        0 => "(without a name)".into(),
-        1..=MOST => text,
-        _ => text + "…",
     }
 }

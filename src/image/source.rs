@@ -14,9 +14,9 @@ use super::archive::Archive;
 use super::config::{self, Config};
 use super::digest::Digest;
 use super::document::{self, Descriptor, Document, Found, Saved};
-use super::json;
 use super::layer::Expected;
 use crate::error::{Error, Result};
+use crate::json;
 
 /// How many indexes may lie between the topmost and the manifest.
 const MOST_NESTED: usize = 4;

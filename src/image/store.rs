@@ -21,8 +21,8 @@ use rustix::io::Errno;
 
 use super::config::Config;
 use super::digest::Digest;
-use super::json;
 use crate::error::{Error, Result};
+use crate::json;
 use crate::linux::text::shown;
 use crate::linux::{file, tree, userns};
 

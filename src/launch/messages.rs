@@ -9,9 +9,11 @@ use crate::plan::Plan;
 use crate::sync::{self, Detail, Message, Received};
 use crate::verdict;
 
-/// What the messages say that begin with this one, up to a failure, the terminal or the end.
+/// What the messages say that begin with this one, up to a failure, the terminal, a listener, which is handed over, or the end. `pid` is
+/// the container's.
 pub(crate) fn meaning(
     plan: &Plan,
+    pid: i32,
     from: BorrowedFd<'_>,
     first: Received,
     wait: bool,
@@ -31,6 +33,7 @@ pub(crate) fn meaning(
                 *terminal = Some(master);
                 return None;
             }
+            Received::Listener(fd) => return super::listener::hand_over(plan, pid, fd).err(),
             Received::Message(Message::Ready | Message::Go) => return None,
             Received::Detail(seen) => detail = Some(seen),
         }

@@ -1,55 +1,13 @@
 //! Capabilities by name, as masks of bits (capabilities(7), linux/capability.h), and how a process comes down to some of them.
 
+mod names;
+
+pub(crate) use names::NAMES;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 /// All that the process may have.
 pub(crate) const ALL: u64 = u64::MAX;
-
-/// In the order of their numbers. What a kernel does not know yet is not there to be given or taken.
-const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// With it a device of any number can be made, the host's disks among them.
 pub(crate) const MKNOD: u64 = CapabilitySet::MKNOD.bits();

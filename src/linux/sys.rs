@@ -15,6 +15,7 @@ pub(crate) mod bpf;
 mod heap;
 pub(crate) mod landlock;
 pub(crate) mod net;
+pub(crate) mod seccomp;
 mod signals;
 pub(crate) use signals::*;
 

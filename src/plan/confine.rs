@@ -7,8 +7,9 @@ use super::{Op, landlock};
 use crate::linux::caps;
 use crate::linux::landlock::Abi;
 use crate::linux::lsm::Lsm;
+use crate::seccomp::Filter;
 use crate::spec::{Spec, resource};
-use crate::state::Privileges;
+use crate::state::{Privileges, Seccomp};
 
 /// A step by which a process gives something up for good, or takes on what its children inherit.
 #[derive(Debug, PartialEq)]
@@ -36,6 +37,11 @@ pub(crate) enum Confine {
         given: u64,
     },
     NoNewPrivileges,
+    /// Which system calls it may make. `profile`: it is the user's.
+    Seccomp {
+        filter: Filter,
+        profile: bool,
+    },
 }
 
 /// Without a cgroup that says which devices can be opened, root in a root of its own makes none, unless that was asked for by name.
@@ -60,16 +66,24 @@ pub(super) fn resources(privileges: &Privileges, oom_score: Option<i32>) -> impl
 }
 
 /// Who the command is, and what it can do as that: `user` is the step that makes it somebody, `dies` the signal that shall end it with
-/// its supervisor.
-pub(super) fn identity(privileges: &Privileges, user: Option<Op>, dies: Option<i32>) -> Vec<Op> {
+/// its supervisor. A filter is taken that cannot wait for [`last`].
+pub(super) fn identity(
+    privileges: &Privileges,
+    user: Option<Op>,
+    dies: Option<i32>,
+    filter: &mut Option<Filter>,
+) -> Vec<Op> {
     let Privileges { capabilities: root, given, .. } = *privileges;
     let confine = |wanted: bool, step: Confine| wanted.then_some(Op::Confine(step));
     let own = !privileges.is_the_callers();
     let changes = user.is_some();
+    // Without no_new_privs it takes CAP_SYS_ADMIN, which is still there now (seccomp(2)).
+    let early = filter.take_if(|_| !privileges.no_new_privs);
     [
         // AppArmor's file takes a command, SELinux's the context itself.
         label(Lsm::AppArmor, "exec ", privileges.apparmor.as_deref()),
         label(Lsm::SeLinux, "", privileges.selinux.as_deref()),
+        early.map(|filter| seccomp(privileges, filter)),
         confine(own, Confine::Keyring),
         confine(root != caps::ALL, Confine::Bound(root)),
         confine(changes && given != 0, Confine::KeepCapabilities),
@@ -89,8 +103,8 @@ fn label(lsm: Lsm, before: &str, label: Option<&str>) -> Option<Op> {
     Some(Op::Confine(Confine::Label(lsm, text)))
 }
 
-/// What holds for the command alone.
-pub(super) fn last(privileges: &Privileges, abi: Abi, programs: &[CString]) -> Vec<Op> {
+/// What holds for the command alone. The filter comes last: it need not let pass what the other steps call.
+pub(super) fn last(privileges: &Privileges, abi: Abi, programs: &[CString], filter: Option<Filter>) -> Vec<Op> {
     let mut steps = Vec::new();
     if privileges.no_new_privs {
         steps.push(Op::Confine(Confine::NoNewPrivileges));
@@ -99,5 +113,10 @@ pub(super) fn last(privileges: &Privileges, abi: Abi, programs: &[CString]) -> V
     if let Some(rules) = &privileges.landlock {
         landlock::steps(rules, abi, programs, &mut steps);
     }
+    steps.extend(filter.map(|filter| seccomp(privileges, filter)));
     steps
+}
+
+fn seccomp(privileges: &Privileges, filter: Filter) -> Op {
+    Op::Confine(Confine::Seccomp { filter, profile: privileges.seccomp == Seccomp::Profile })
 }

@@ -17,14 +17,14 @@ use crate::state::{Cgroup, Record};
 
 impl Plan {
     pub(crate) fn exec(
-        spec: Exec,
+        mut spec: Exec,
         record: &Record,
         programs: Vec<CString>,
         landlock: Abi,
         own: Option<&UserNamespace>,
     ) -> Self {
         let groups: Vec<Group> = record.cgroups.iter().map(|cgroup| group(cgroup, record.delegated)).collect();
-        let steps = steps(&spec, record, &groups, &programs, landlock, own);
+        let steps = steps(&mut spec, record, &groups, &programs, landlock, own);
         let privileges = spec.privileges;
         let variable = |(name, value): (OsString, OsString)| {
             CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
@@ -78,14 +78,15 @@ fn group(group: &Cgroup, delegated: bool) -> Group {
 }
 
 fn steps(
-    spec: &Exec,
+    spec: &mut Exec,
     record: &Record,
     groups: &[Group],
     programs: &[CString],
     landlock: Abi,
     own: Option<&UserNamespace>,
 ) -> Vec<Step> {
-    let privileges = &spec.privileges;
+    let (privileges, mut filter) = (&spec.privileges, spec.seccomp.take());
+    let listens = filter.as_ref().is_some_and(|filter| filter.listener().is_some());
     let mut steps = Vec::new();
     let mut who = Who::Supervisor;
     let mut add = |who: Who, op: Op| steps.push(Step { who, op });
@@ -140,13 +141,16 @@ fn steps(
     }
     let user = Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() };
     let dies = (!spec.detach).then_some(libc::SIGKILL);
-    confine::identity(privileges, Some(user), dies).into_iter().for_each(|op| add(who, op));
+    confine::identity(privileges, Some(user), dies, &mut filter).into_iter().for_each(|op| add(who, op));
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 });
-    confine::last(privileges, landlock, programs).into_iter().for_each(|op| add(who, op));
+    confine::last(privileges, landlock, programs, filter).into_iter().for_each(|op| add(who, op));
     add(who, Op::Exec);
     if spec.terminal {
         add(Who::Supervisor, Op::Relay);
+    }
+    if listens {
+        add(Who::Supervisor, Op::Listen);
     }
     add(Who::Supervisor, if spec.detach { Op::AwaitStart } else { Op::Wait });
     steps

@@ -300,6 +300,8 @@ pub(crate) enum Op {
     /// The other side of `AwaitRecord`.
     Release,
     AwaitStart,
+    /// Who decides about system calls gets the descriptor by which the kernel asks.
+    Listen,
     Wait,
     RemoveGroup {
         group: usize,

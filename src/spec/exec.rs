@@ -6,6 +6,7 @@ use super::{Principal, User, c_string, process};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::linux::text::shown;
+use crate::seccomp::Filter;
 use crate::state::{Privileges, Record};
 
 #[derive(Debug)]
@@ -21,11 +22,13 @@ pub(crate) struct Exec {
     pub(crate) terminal: bool,
     pub(crate) interactive: bool,
     pub(crate) privileges: Privileges,
+    /// As the container's command has it.
+    pub(crate) seccomp: Option<Filter>,
     pub(crate) argv: Vec<CString>,
 }
 
 impl Exec {
-    pub(crate) fn new(typed: cli::Exec, record: &Record) -> Result<Self> {
+    pub(crate) fn new(typed: cli::Exec, record: &Record, seccomp: Option<Filter>) -> Result<Self> {
         let changes = process::environment(&typed.env, &typed.env_file, &[])?;
         let mut env: Vec<(OsString, OsString)> = record
             .env
@@ -66,6 +69,7 @@ impl Exec {
             detach: typed.detach,
             terminal: typed.tty,
             interactive: typed.interactive,
+            seccomp,
             privileges: record.privileges.clone(),
             argv: typed.argv.into_iter().map(|word| c_string("the command", word)).collect::<Result<_>>()?,
         })

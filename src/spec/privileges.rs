@@ -1,12 +1,16 @@
 //! What a container's processes may do: docker's defaults, and what was asked for instead.
 
+use std::ffi::CString;
+
+use rustix::fs::CWD;
 use rustix::process::Resource;
 
 use super::label;
 use crate::cli;
 use crate::error::{Error, Result};
-use crate::linux::caps;
-use crate::state::{Privileges, ResourceLimit};
+use crate::linux::{caps, file};
+use crate::seccomp::Filter;
+use crate::state::{Privileges, ResourceLimit, Seccomp};
 
 /// By docker's names, which are those of the shell's ulimit in words (setrlimit(2)).
 const RESOURCES: &[(&str, Resource)] = &[
@@ -42,6 +46,7 @@ impl Privileges {
             unmasked: typed.privileged,
             umask: Some(typed.umask.as_deref().map_or(Ok(UMASK), umask)?),
             nice: typed.nice.as_deref().map(nice).transpose()?,
+            seccomp: if typed.privileged { Seccomp::Unconfined } else { Seccomp::Default },
             limits: Vec::new(),
             landlock: None,
             apparmor: None,
@@ -66,6 +71,7 @@ impl Privileges {
             unmasked: true,
             umask: None,
             nice: None,
+            seccomp: Seccomp::Unconfined,
             limits: Vec::new(),
             landlock: None,
             apparmor: None,
@@ -83,15 +89,36 @@ impl Privileges {
         match (name, value) {
             ("no-new-privileges", "" | "true") => self.no_new_privs = true,
             ("no-new-privileges", "false") => self.no_new_privs = false,
+            ("seccomp", "unconfined") => self.seccomp = Seccomp::Unconfined,
+            ("seccomp", "builtin") => self.seccomp = Seccomp::Default,
+            ("seccomp", profile) if !profile.is_empty() => self.seccomp = Seccomp::Profile,
             ("systempaths" | "unmask", "unconfined" | "ALL" | "all") => self.unmasked = true,
             ("label", part) => self.selinux = label::selinux(self.selinux.take(), part)?,
             ("apparmor", profile) => self.apparmor = label::apparmor(profile)?,
             _ => {
-                return Err(Error::new(format_args!("--security-opt {typed} is unknown"))
-                    .hint("there are no-new-privileges[=false], systempaths=unconfined, label=… and apparmor=…"));
+                return Err(Error::new(format_args!("--security-opt {typed} is unknown")).hint(
+                    "there are no-new-privileges[=false], seccomp=…, systempaths=unconfined, label=… and apparmor=…",
+                ));
             }
         }
         Ok(())
+    }
+}
+
+/// The filter of system calls; None: it has none.
+pub(super) fn seccomp(typed: &cli::Privileges, privileges: &Privileges) -> Result<Option<Filter>> {
+    match privileges.seccomp {
+        Seccomp::Unconfined => Ok(None),
+        Seccomp::Default => Ok(Some(Filter::default(privileges.capabilities))),
+        Seccomp::Profile => {
+            let value = |typed: &String| Some(typed.strip_prefix("seccomp")?.get(1..)?.to_string());
+            let path = typed.security_opt.iter().rev().find_map(value).unwrap_or_default();
+            let what = format_args!("the seccomp profile {path}").to_string();
+            let file = CString::new(path).map_err(|_| Error::new(format_args!("{what} has a NUL in its name")))?;
+            let text = file::read(CWD, &file).map_err(|errno| Error::os(format_args!("read {what}"), errno))?;
+            let filter = Filter::profile(&text, privileges.capabilities);
+            filter.map(Some).map_err(|error| error.within(what))
+        }
     }
 }
 
@@ -231,6 +258,10 @@ mod tests {
         assert!(!of(&["no-new-privileges=false"]).unwrap().no_new_privs);
         assert!(!of(&["no-new-privileges:false"]).unwrap().no_new_privs);
         assert!(of(&["systempaths=unconfined"]).unwrap().unmasked);
+        let seccomp = |typed: &[&str]| of(typed).unwrap().seccomp;
+        assert_eq!((seccomp(&[]), seccomp(&["seccomp=unconfined"])), (Seccomp::Default, Seccomp::Unconfined));
+        assert_eq!(seccomp(&["seccomp=/x", "seccomp=builtin"]), Seccomp::Default);
+        assert!(seccomp(&["seccomp=unconfined", "seccomp=/x"]) == Seccomp::Profile && of(&["seccomp="]).is_err());
         assert!(of(&["no-new-privileges=no"]).is_err() && of(&["secret=1"]).is_err());
     }
 }

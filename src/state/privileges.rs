@@ -19,11 +19,25 @@ pub(crate) struct Privileges {
     /// None: the caller's.
     pub(crate) umask: Option<u32>,
     pub(crate) nice: Option<i32>,
+    pub(crate) seccomp: Seccomp,
     pub(crate) limits: Vec<ResourceLimit>,
     pub(crate) landlock: Option<Landlock>,
     /// The AppArmor profile, and the whole SELinux context, that a command gets by its execution. None: what the kernel gives it.
     pub(crate) apparmor: Option<String>,
     pub(crate) selinux: Option<String>,
+}
+
+/// Which filter of system calls it has.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Seccomp {
+    #[serde(rename = "default")]
+    Default,
+    /// None.
+    #[serde(rename = "unconfined")]
+    Unconfined,
+    /// The user's: what was made of it is beside the record.
+    #[serde(rename = "profile")]
+    Profile,
 }
 
 /// One of setrlimit(2). None: no limit.

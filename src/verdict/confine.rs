@@ -16,6 +16,7 @@ pub(super) fn sentence(step: &Confine, errno: Errno) -> Error {
         Confine::Umask(_) | Confine::Keyring => "set what the command inherits".into(),
         Confine::Bound(_) | Confine::KeepCapabilities | Confine::Capabilities { .. } => "drop capabilities".into(),
         Confine::NoNewPrivileges => "set no_new_privs".into(),
+        Confine::Seccomp { .. } => "load the seccomp filter".into(),
     };
     let hint = match (step, errno) {
         (Confine::OomScore(_), Errno::ACCESS | Errno::PERM) => "to make it less than it is takes CAP_SYS_RESOURCE",
@@ -32,6 +33,10 @@ pub(super) fn sentence(step: &Confine, errno: Errno) -> Error {
         (Confine::Label(Lsm::SeLinux, _), Errno::INVAL) => "the policy has no such context: seinfo lists what it has",
         (Confine::Label(..), Errno::ACCESS | Errno::PERM) => "the caller's own label does not allow that",
         (Confine::Label(..), Errno::NODEV | Errno::XDEV) => "something else is mounted on /proc",
+        (Confine::Seccomp { .. }, Errno::NOSYS | Errno::INVAL) => crate::seccomp::NEEDS,
+        (Confine::Seccomp { .. }, Errno::ACCESS) => {
+            "with no-new-privileges=false it takes CAP_SYS_ADMIN: without it, leave that option out, or add seccomp=unconfined"
+        }
         _ => "",
     };
     Error::os(doing, errno).hint(hint)

@@ -34,6 +34,7 @@ mod root;
 mod rootless;
 mod roots;
 mod screen;
+mod seccomp;
 mod signals;
 mod store;
 mod tables;
@@ -126,6 +127,7 @@ fn matters(group: &str, call: &str) -> bool {
 /// Those that would learn nothing from a mask, or set their own.
 const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("limits", limits::CASES),
+    ("seccomp", seccomp::CASES),
     ("update", update::CASES),
     ("labels", labels::CASES),
     ("landlock", landlock::CASES),

@@ -298,9 +298,20 @@ fn restored_after_kill() -> Result<(), Failed> {
 /// CVE-2016-10124, CVE-2017-5226: with a terminal of its own the command types on no other.
 pub(crate) fn typing() -> Result<(), Failed> {
     let root = Root::new("typing");
-    let without = ["run", "--rootfs", root.path(), "--", "/bin/probe", "probe", "type"];
-    let mut screen = Screen::start(&mut command(&without), SIZE);
+    let without = |options: &[&str]| {
+        let words = [&["run", "--rootfs", root.path()], options, &["--", "/bin/probe", "probe", "type"]].concat();
+        Screen::start(&mut command(&words), SIZE)
+    };
+    let mut screen = without(&["--security-opt", "seccomp=unconfined"]);
     check(screen.end()? == 0 && screen.typed() > 0, "without -t it is the caller's, and can be typed on", &screen)?;
+    for options in [&[][..], &["--cap-add", "ALL"]] {
+        let mut screen = without(options);
+        check(
+            screen.end()? == 0 && screen.typed() == 0,
+            "unless the filter refuses it, whatever the upper half is",
+            &screen,
+        )?;
+    }
     for options in [&[][..], &["--user", "1000"], &["--no-init"]] {
         let mut screen = on(&root, options, &["/bin/probe", "probe", "type"]);
         check(screen.end()? == 0 && screen.text().contains("typed on 2"), "it tried", &screen)?;

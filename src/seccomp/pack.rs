@@ -1,0 +1,122 @@
+//! For build.rs alone: packs the tables of names.rs from the source of linux-raw-sys, which has the kernel's own headers of every
+//! architecture, and from default.txt.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::names::{Architecture, Class, NO_NUMBER};
+
+/// Where cargo has the source of linux-raw-sys, be it of a registry or vendored.
+pub(crate) fn source() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").expect("cargo runs build.rs");
+    let words = ["metadata", "--offline", "--locked", "--format-version=1"];
+    let output = Command::new(cargo).args(words).output().expect("cargo metadata");
+    let text = String::from_utf8(output.stdout).expect("cargo metadata is JSON");
+    let (_, package) = text.split_once("{\"name\":\"linux-raw-sys\"").unwrap_or_else(|| {
+        panic!("cargo metadata names no linux-raw-sys: {}", String::from_utf8_lossy(&output.stderr))
+    });
+    let (_, rest) = package.split_once("\"manifest_path\":\"").expect("a package has a manifest");
+    let manifest = rest.split('"').next().expect("a text ends").replace("\\\\", "\\");
+    Path::new(&manifest).parent().expect("a manifest is in a directory").join("src")
+}
+
+/// What `Names::unpack` reads.
+pub(crate) fn pack(source: &Path, architectures: &[Architecture], defaults: &str, capabilities: &[&str]) -> Vec<u8> {
+    let tables: Vec<_> = architectures.iter().map(|architecture| table(source, architecture)).collect();
+    let mut names: Vec<&str> = tables.iter().flatten().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    // Neighbours have numbers that follow each other, which deflates best.
+    let number = |table: &[(String, u32)], name: &str| {
+        table.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+    };
+    names.sort_by_key(|name| tables.iter().map(|table| number(table, name).unwrap_or(u32::MAX)).collect::<Vec<_>>());
+    let classes = classes(defaults, capabilities);
+    let mut kinds = vec![Class { capabilities: 0, errno: 1 }];
+    let indexes: Vec<u8> = names
+        .iter()
+        .map(|name| {
+            let class = classes.iter().find(|(known, _)| known == name).map_or(kinds[0], |(_, class)| *class);
+            kinds.iter().position(|kind| *kind == class).unwrap_or_else(|| {
+                kinds.push(class);
+                kinds.len() - 1
+            }) as u8
+        })
+        .collect();
+    let mut packed = vec![kinds.len() as u8];
+    for kind in &kinds {
+        packed.extend(kind.capabilities.to_le_bytes());
+        packed.push(kind.errno);
+    }
+    packed.extend(names.join("\0").bytes());
+    packed.extend([0, 0]);
+    packed.extend(indexes);
+    for table in &tables {
+        let mut last = 0u16;
+        for name in &names {
+            let delta = match number(table, name) {
+                None => NO_NUMBER,
+                Some(number) => {
+                    let short = if number < 0xf000 { number as u16 } else { 0xf000 | (number & 0xfff) as u16 };
+                    let delta = short.wrapping_sub(last);
+                    assert!(delta != NO_NUMBER, "{name} is too far from what is before it");
+                    last = short;
+                    delta
+                }
+            };
+            packed.extend(delta.to_le_bytes());
+        }
+    }
+    packed
+}
+
+/// Names and numbers.
+fn table(source: &Path, architecture: &Architecture) -> Vec<(String, u32)> {
+    let file = source.join(architecture.directory).join("general.rs");
+    println!("cargo:rerun-if-changed={}", file.display());
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let call = |line: &str| {
+        let line = line.strip_prefix("pub const __")?;
+        let line = line.strip_prefix("NR_").or_else(|| line.strip_prefix("ARM_NR_"))?;
+        let (name, number) = line.strip_suffix(';')?.split_once(": u32 = ")?;
+        // Of ARM: where its ranges of numbers begin, which are no calls.
+        let is_call = !name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        Some((name.to_string(), number.parse::<u32>().ok()? - architecture.base)).filter(|_| is_call)
+    };
+    let calls: Vec<_> = text.lines().filter_map(call).collect();
+    assert!(calls.len() > 200, "{} has changed: {} system calls are known", file.display(), calls.len());
+    for (name, number) in &calls {
+        assert!(
+            *number < 0xf000 || *number >> 12 == 0xf0,
+            "{name} has the number {number}, for which names.rs has no room"
+        );
+    }
+    calls
+}
+
+/// What `default.txt` says of each name. `capabilities` are the names of all, in the order of their numbers.
+pub(crate) fn classes<'a>(defaults: &'a str, capabilities: &[&str]) -> Vec<(&'a str, Class)> {
+    let mut classes: Vec<(&'a str, Class)> = Vec::new();
+    for line in defaults.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (who, names) = line.split_once(": ").expect("a line of default.txt says who may");
+        for name in names.split(' ') {
+            let at = classes.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+                classes.push((name, Class { capabilities: 0, errno: 1 }));
+                classes.len() - 1
+            });
+            let class = &mut classes[at].1;
+            match who {
+                "all" => class.capabilities = u64::MAX,
+                "ENOSYS" => class.errno = 38,
+                who => {
+                    let bit = capabilities
+                        .iter()
+                        .position(|name| *name == who)
+                        .unwrap_or_else(|| panic!("no capability {who}"));
+                    class.capabilities |= 1 << bit;
+                }
+            }
+        }
+    }
+    classes
+}

@@ -1,0 +1,461 @@
+//! Programs are run by an interpreter of their own, and their verdicts compared with what the profile says.
+
+use super::default::{self, MATTER};
+use super::names::{Architecture, Names};
+use super::oci::{World, filter};
+use super::program::*;
+use super::{ARCHITECTURES, Filter, Listener, USUAL, names, pack};
+use crate::linux::caps;
+
+/// struct seccomp_data, but for the instruction pointer.
+#[derive(Clone, Copy)]
+struct Call {
+    number: u32,
+    audit: u32,
+    arguments: [u64; 6],
+}
+
+impl Call {
+    fn load(&self, offset: u32) -> u32 {
+        match offset {
+            0 => self.number,
+            4 => self.audit,
+            _ => {
+                let word = (offset - 16) as usize / 4;
+                let argument = self.arguments[word / 2];
+                if (word % 2 == 1) == cfg!(target_endian = "little") {
+                    (argument >> 32) as u32
+                } else {
+                    argument as u32
+                }
+            }
+        }
+    }
+}
+
+/// What the kernel would return, and after how many instructions.
+fn run(program: &[u8], call: Call) -> (u32, usize) {
+    let (mut accumulator, mut at) = (0u32, 0);
+    for count in 1.. {
+        let one = &program[8 * at..][..8];
+        let (code, k) = (u16::from_ne_bytes([one[0], one[1]]), u32::from_ne_bytes([one[4], one[5], one[6], one[7]]));
+        let jump = |holds: bool| usize::from(if holds { one[2] } else { one[3] });
+        at += 1;
+        match code {
+            0x20 => accumulator = call.load(k),
+            0x54 => accumulator &= k,
+            0x05 => at += k as usize,
+            0x15 => at += jump(accumulator == k),
+            0x25 => at += jump(accumulator > k),
+            0x35 => at += jump(accumulator >= k),
+            0x06 => return (k, count),
+            other => panic!("an instruction {other:#x}"),
+        }
+    }
+    unreachable!()
+}
+
+fn verdict(filter: &Filter, architecture: usize, name: &str, arguments: [u64; 6]) -> u32 {
+    let names = names();
+    let number = names.number(names.find(name).unwrap(), architecture).unwrap();
+    let Architecture { audit, base, .. } = ARCHITECTURES[architecture];
+    run(&filter.program, Call { number: number + base, audit, arguments }).0
+}
+
+const REFUSED: u32 = ERRNO | EPERM;
+const ABSENT: u32 = ERRNO | ENOSYS;
+
+/// default.txt is read apart from its packed form.
+#[test]
+fn the_default_profile_says_what_its_text_says() {
+    let classes = pack::classes(include_str!("default.txt"), &caps::NAMES);
+    let names = names();
+    for capabilities in [default::USUAL, 0, u64::MAX >> 1, default::USUAL | caps::by_name("SYS_TIME").unwrap()] {
+        let filter = Filter::default(capabilities);
+        for (index, Architecture { audit, base, name: architecture, .. }) in ARCHITECTURES.iter().enumerate() {
+            for number in 0..2000 {
+                let name = (0..names.count()).find(|call| names.number(*call, index) == Some(number));
+                let Some(name) = name.map(|call| names.name(call)) else {
+                    let call = Call { number: base + number, audit: *audit, arguments: [0; 6] };
+                    assert_eq!(run(&filter.program, call).0, ABSENT, "{architecture} {number}");
+                    continue;
+                };
+                let class = classes.iter().find(|(known, _)| *known == name).map(|(_, class)| *class);
+                let wanted = match class {
+                    None => REFUSED,
+                    Some(class) if class.capabilities == u64::MAX || class.capabilities & capabilities != 0 => ALLOW,
+                    Some(class) => ERRNO | u32::from(class.errno),
+                };
+                // Such as those whose arguments matter allow.
+                let call = Call {
+                    number: base + number,
+                    audit: *audit,
+                    arguments: [u64::from(name == "socket"), 0, 0, 0, 0, 0],
+                };
+                assert_eq!(run(&filter.program, call).0, wanted, "{architecture} {name} {capabilities:x}");
+            }
+        }
+    }
+    let matter = classes.iter().map(|(_, class)| class.capabilities).filter(|mask| *mask != u64::MAX);
+    assert_eq!(matter.fold(0, |all, one| all | one), MATTER);
+    assert_eq!(default::USUAL, caps::DEFAULT);
+}
+
+#[test]
+fn what_is_built_in_is_what_would_be_compiled() {
+    let program = default::program(ARCHITECTURES, &names(), default::USUAL).unwrap();
+    assert!(bytes(&program) == USUAL);
+    let calls = [("read", 0), ("futex", 0), ("statx", 0), ("close_range", 0), ("ioctl", 0)];
+    for (name, architecture) in calls {
+        let names = names();
+        let number = names.number(names.find(name).unwrap(), architecture).unwrap();
+        let audit = ARCHITECTURES[architecture].audit;
+        let (verdict, steps) = run(USUAL, Call { number, audit, arguments: [0; 6] });
+        assert!(verdict == ALLOW && steps < 20, "{name}: {steps}");
+    }
+}
+
+#[test]
+fn arguments_that_the_default_profile_refuses() {
+    let usual = Filter::default(default::USUAL);
+    let admin = Filter::default(default::USUAL | caps::by_name("SYS_ADMIN").unwrap());
+    let high = 0xdead_beef_0000_0000;
+    for architecture in 0..ARCHITECTURES.len() {
+        let of = |name, arguments| verdict(&usual, architecture, name, arguments);
+        let first = |name, argument: u64| {
+            let verdict = of(name, [argument, 0, 0, 0, 0, 0]);
+            assert_eq!(of(name, [argument | high, 0, 0, 0, 0, 0]), verdict);
+            verdict
+        };
+        for flag in [0x2_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
+            assert_eq!(first("clone", flag | 17), REFUSED);
+            assert_eq!(verdict(&admin, architecture, "clone", [flag, 0, 0, 0, 0, 0]), ALLOW);
+        }
+        assert_eq!(first("clone", 0x3d_0f00), ALLOW);
+        assert_eq!((of("clone3", [0; 6]), verdict(&admin, architecture, "clone3", [0; 6])), (ABSENT, ALLOW));
+        for (family, wanted) in
+            [(1, ALLOW), (2, ALLOW), (10, ALLOW), (16, ALLOW), (17, ALLOW), (38, REFUSED), (40, REFUSED), (44, ALLOW)]
+        {
+            assert_eq!(first("socket", family), wanted, "{family}");
+        }
+        for family in [0, 12, 19, 20, 23, 25, 34, 37, 46, 0x8000_0000] {
+            assert_eq!(first("socket", family), REFUSED, "{family}");
+        }
+        for personality in [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff] {
+            assert_eq!(first("personality", personality), ALLOW);
+        }
+        assert_eq!((first("personality", 0x4_0000), first("personality", 1)), (REFUSED, REFUSED));
+        for (request, wanted) in [(0x5412, REFUSED), (0x541c, REFUSED), (0x5413, ALLOW), (0x5401, ALLOW)] {
+            for request in [request, request | 1 << 32, request | high] {
+                assert_eq!(of("ioctl", [0, request, 0, 0, 0, 0]), wanted);
+                assert_eq!(verdict(&admin, architecture, "ioctl", [0, request, 0, 0, 0, 0]), wanted);
+            }
+        }
+    }
+}
+
+#[test]
+fn calls_of_no_architecture() {
+    let usual = Filter::default(default::USUAL);
+    for audit in [0, 0x4000_0009, ARCHITECTURES[0].audit ^ 1] {
+        let call = Call { number: 0, audit, arguments: [0; 6] };
+        assert_eq!(run(&usual.program, call).0, KILL_PROCESS);
+    }
+    for number in [1 << 29, u32::MAX, 0xf_0007] {
+        let call = Call { number, audit: ARCHITECTURES[0].audit, arguments: [0; 6] };
+        assert_eq!(run(&usual.program, call).0, ABSENT);
+    }
+}
+
+/// Where numbers of time are 64 bits wide on machines of 32 (docker-alpine #142, moby #40734).
+#[test]
+fn times_of_64_bits() {
+    let usual = Filter::default(default::USUAL);
+    let names = names();
+    for architecture in 0..ARCHITECTURES.len() {
+        let new = |name: &str| (name.ends_with("_time64") || name.ends_with("time64")) && name != "clock_settime64";
+        let calls = (0..names.count()).filter(|call| names.number(*call, architecture).is_some());
+        for name in calls.map(|call| names.name(call)).filter(|name| new(name)) {
+            assert_eq!(verdict(&usual, architecture, name, [0; 6]), ALLOW, "{name}");
+        }
+    }
+}
+
+/// Every operator, on both halves, against plain arithmetic.
+#[test]
+fn operators() {
+    let interesting = [0, 1, 2, 0xffff_ffff, 1 << 32, (1 << 32) + 1, (5 << 32) + 7, u64::MAX - 1, u64::MAX];
+    type Holds = fn(u64, u64) -> bool;
+    let operators: [(Compare, Holds); 6] = [
+        (Compare::Equal, |a, b| a == b),
+        (Compare::NotEqual, |a, b| a != b),
+        (Compare::Less, |a, b| a < b),
+        (Compare::LessOrEqual, |a, b| a <= b),
+        (Compare::Greater, |a, b| a > b),
+        (Compare::GreaterOrEqual, |a, b| a >= b),
+    ];
+    for (compare, holds) in operators {
+        for mask in [u64::MAX, 0xffff_ffff, 0xffff_ffff_0000_0000, 0x7e02_0000, 0] {
+            for value in interesting {
+                let condition = Condition { argument: 3, mask, compare, value };
+                let rules = vec![Rule { conditions: vec![condition], verdict: 7 }, Rule::always(9)];
+                let program = bytes(&compile(&[(1, vec![(0, rules)])]).unwrap());
+                for argument in interesting {
+                    let call = Call { number: 5, audit: 1, arguments: [9, 9, 9, argument, 9, 9] };
+                    let wanted = if holds(argument & mask, value) { 7 } else { 9 };
+                    assert_eq!(run(&program, call).0, wanted, "{argument:x} & {mask:x} {compare:?} {value:x}");
+                }
+            }
+        }
+    }
+}
+
+/// So many rules that no conditional jump reaches from one end to the other.
+#[test]
+fn far_jumps() {
+    let rules = |number: u32| -> Rules {
+        let condition = |argument, value| Condition { argument, mask: u64::MAX, compare: Compare::Equal, value };
+        let both = vec![condition(0, u64::from(number)), condition(5, 1 << 40)];
+        let other = vec![condition(1, 3)];
+        vec![
+            Rule { conditions: both, verdict: ERRNO | number },
+            Rule { conditions: other, verdict: ERRNO | 1000 },
+            Rule::always(if number.is_multiple_of(3) { ALLOW } else { REFUSED }),
+        ]
+    };
+    let calls: Vec<_> = (0..100).map(|number| (2 * number, rules(number))).collect();
+    let program = bytes(&compile(&[(1, ranges(&[(0, 4)], calls.clone())), (2, ranges(&[(0, 5)], calls))]).unwrap());
+    assert!(program.len() > 8 * 2000, "{}", program.len() / 8);
+    for audit in [1, 2] {
+        for number in 0..220 {
+            let of = |arguments| run(&program, Call { number, audit, arguments }).0;
+            let half = number / 2;
+            if number % 2 == 1 || half >= 100 {
+                assert_eq!(of([0; 6]), 3 + audit);
+                continue;
+            }
+            assert_eq!(of([u64::from(half), 0, 0, 0, 0, 1 << 40]), ERRNO | half);
+            assert_eq!(of([u64::from(half), 3, 0, 0, 0, 1]), ERRNO | 1000);
+            assert_eq!(of([u64::from(half), 4, 0, 0, 0, 0]), if half.is_multiple_of(3) { ALLOW } else { REFUSED });
+        }
+    }
+    let many = (0..1000).map(|number| (number, rules(number))).collect();
+    assert!(compile(&[(1, ranges(&[(0, 4)], many))]).is_none());
+}
+
+#[test]
+fn ranges_are_merged() {
+    let always = |verdict| vec![Rule::always(verdict)];
+    let calls = vec![(3, always(1)), (2, always(1)), (4, always(0)), (u32::MAX, always(2))];
+    let wanted = vec![(0, always(0)), (2, always(1)), (4, always(0)), (10, always(7)), (u32::MAX, always(2))];
+    assert_eq!(ranges(&[(0, 0), (10, 7)], calls), wanted);
+    assert_eq!(ranges(&[(0, 1)], Vec::new()), vec![(0, always(1))]);
+}
+
+/// What exec reads is what run wrote.
+#[test]
+fn saved_and_restored() {
+    let listener = Some(Listener { path: "/run/l".into(), metadata: "m".into() });
+    for filter in [Filter::default(0), Filter { listener, ..Filter::default(u64::MAX) }] {
+        assert_eq!(Filter::restore(&filter.save()), Some(filter));
+    }
+    assert_eq!(Filter::restore(b"123"), None);
+}
+
+mod profiles {
+    use super::*;
+
+    const KERNEL: (u32, u32) = (6, 1);
+
+    fn read(json: &str) -> crate::error::Result<Filter> {
+        let names: Names = names();
+        let world =
+            World { architectures: ARCHITECTURES, names: &names, capabilities: caps::DEFAULT, kernel: KERNEL };
+        filter(json.as_bytes(), &world)
+    }
+
+    /// A profile of these rules, by default EPERM.
+    fn rules(rules: &str) -> Filter {
+        read(&format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{rules}]}}"#)).unwrap()
+    }
+
+    fn first(filter: &Filter, name: &str, argument: u64) -> u32 {
+        verdict(filter, 0, name, [argument, 0, 0, 0, 0, 0])
+    }
+
+    #[test]
+    fn actions() {
+        for (action, wanted) in [
+            ("ALLOW", ALLOW),
+            ("ERRNO", ERRNO | 1),
+            ("KILL", 0),
+            ("KILL_THREAD", 0),
+            ("KILL_PROCESS", KILL_PROCESS),
+            ("TRAP", 0x3_0000),
+            ("TRACE", 0x7ff0_0001),
+            ("LOG", 0x7ffc_0000),
+            ("NOTIFY", 0x7fc0_0000),
+        ] {
+            let json = format!(
+                r#"{{"defaultAction":"SCMP_ACT_TRAP","listenerPath":"/l","syscalls":[{{"names":["sendmsg"],"action":"SCMP_ACT_ALLOW"}},{{"names":["read"],"action":"SCMP_ACT_{action}"}}]}}"#
+            );
+            let filter = read(&json).unwrap();
+            assert_eq!(first(&filter, "read", 0), wanted);
+            assert_eq!(first(&filter, "write", 0), 0x3_0000);
+            assert_eq!(filter.listener.is_some(), action == "NOTIFY");
+        }
+        let filter = rules(
+            r#"{"name":"read","action":"SCMP_ACT_ERRNO","errnoRet":4095},{"names":["write"],"action":"SCMP_ACT_TRACE","errnoRet":9}"#,
+        );
+        assert_eq!((first(&filter, "read", 0), first(&filter, "write", 0)), (ERRNO | 4095, 0x7ff0_0009));
+    }
+
+    #[test]
+    fn conditions_of_a_rule_and_rules_of_a_call() {
+        let rule = |args: &str| format!(r#"{{"names":["write"],"action":"SCMP_ACT_ALLOW","args":[{args}]}}"#);
+        let arg = |index, op, value: u64, two: u64| {
+            format!(r#"{{"index":{index},"value":{value},"valueTwo":{two},"op":"SCMP_CMP_{op}"}}"#)
+        };
+        let both = rule(&format!("{},{}", arg(0, "GT", 5, 0), arg(0, "LE", 1 << 40, 0)));
+        let masked = rule(&arg(0, "MASKED_EQ", 0xf0, 0x30));
+        let filter = rules(&format!("{both},{masked}"));
+        for (value, wanted) in [
+            (5, REFUSED),
+            (6, ALLOW),
+            (1 << 40, ALLOW),
+            ((1 << 40) + 1, REFUSED),
+            ((1 << 40) + 0x31, ALLOW),
+            (u64::MAX, REFUSED),
+        ] {
+            assert_eq!(first(&filter, "write", value), wanted, "{value:x}");
+        }
+        // Without a condition it is whole, wherever that stands; what is so anyway is no rule.
+        for order in [[&both, ""], ["", &both]] {
+            let list = order
+                .map(|rule| format!("{rule}{}", if rule.is_empty() { "" } else { "," }))
+                .join(&format!("{},", rule("")));
+            assert_eq!(first(&rules(list.trim_end_matches(',')), "write", 5), ALLOW);
+        }
+        let denied = format!(r#"{{"names":["write"],"action":"SCMP_ACT_ERRNO"}},{both}"#);
+        assert_eq!(first(&rules(&denied), "write", 6), ALLOW);
+    }
+
+    #[test]
+    fn where_rules_hold() {
+        let holds = |filter: &str| {
+            let rule = format!(r#"{{"names":["write"],"action":"SCMP_ACT_ALLOW",{filter}}}"#);
+            first(&rules(&rule), "write", 0) == ALLOW
+        };
+        let here = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            same => same,
+        };
+        assert!(holds(r#""includes":{},"excludes":null,"args":null,"comment":"x""#));
+        assert!(holds(r#""includes":{"caps":["CAP_CHOWN","CAP_KILL"]}"#));
+        assert!(!holds(r#""includes":{"caps":["CAP_CHOWN","CAP_SYS_ADMIN"]}"#));
+        assert!(!holds(r#""excludes":{"caps":["CAP_CHOWN","CAP_SYS_ADMIN"]}"#));
+        assert!(holds(r#""excludes":{"caps":["CAP_SYS_ADMIN"]}"#));
+        assert!(
+            holds(&format!(r#""includes":{{"arches":["s390x","{here}"]}}"#))
+                && !holds(r#""includes":{"arches":["s390x"]}"#)
+        );
+        assert!(!holds(&format!(r#""excludes":{{"arches":["{here}"]}}"#)));
+        assert!(holds(r#""includes":{"minKernel":"4.8"}"#) && holds(r#""includes":{"minKernel":"6.1"}"#));
+        assert!(!holds(r#""includes":{"minKernel":"6.2"}"#) && !holds(r#""excludes":{"minKernel":"5.19"}"#));
+    }
+
+    #[test]
+    fn newer_calls_than_the_profile_s() {
+        let names = names();
+        let number = names.number(names.find("close_range").unwrap(), 0).unwrap();
+        let rule = r#"{"names":["read","close_range"],"action":"SCMP_ACT_ALLOW"}"#;
+        let at = |default: &str, number| {
+            let filter = read(&format!(r#"{{"defaultAction":"SCMP_ACT_{default},"syscalls":[{rule}]}}"#)).unwrap();
+            run(&filter.program, Call { number, audit: ARCHITECTURES[0].audit, arguments: [0; 6] }).0
+        };
+        assert_eq!(
+            (at(r#"ERRNO""#, number), at(r#"ERRNO""#, number - 1), at(r#"ERRNO""#, number + 1)),
+            (ALLOW, REFUSED, ABSENT)
+        );
+        assert_eq!(at(r#"ERRNO","defaultErrnoRet":13"#, number - 1), ERRNO | 13);
+        assert_eq!(at(r#"KILL_PROCESS""#, number + 1), KILL_PROCESS);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn other_architectures_are_killed_unless_listed() {
+        let of = |more: &str| {
+            let filter = read(&format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW"{more}}}"#)).unwrap();
+            [
+                (0xc000_003e, 1),
+                (0xc000_003e, 0x4000_0001),
+                (0xc000_003e, u32::MAX),
+                (0x4000_0003, 1),
+                (0xc000_00b7, 1),
+            ]
+            .map(|(audit, number)| run(&filter.program, Call { number, audit, arguments: [0; 6] }).0 == ALLOW)
+        };
+        let family = |subs: &str| {
+            format!(
+                r#","archMap":[{{"architecture":"SCMP_ARCH_AARCH64"}},{{"architecture":"SCMP_ARCH_X86_64","subArchitectures":[{subs}]}}]"#
+            )
+        };
+        assert_eq!(of(""), [true, false, true, false, false]);
+        assert_eq!(of(r#","architectures":["SCMP_ARCH_X86","SCMP_ARCH_ARM"]"#), [true, false, true, true, false]);
+        assert_eq!(of(&family(r#""SCMP_ARCH_X32""#)), [true, true, true, false, false]);
+        assert_eq!(of(&family(r#""SCMP_ARCH_X86","SCMP_ARCH_X32""#)), [true, true, true, true, false]);
+        assert_eq!(of(&family("")), [true, false, true, false, false]);
+    }
+
+    #[test]
+    fn flags() {
+        let of = |flags: &str| read(&format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW"{flags}}}"#)).unwrap().flags;
+        assert_eq!((of(""), of(r#","flags":[]"#)), (4, 0));
+        let all = r#","flags":["SECCOMP_FILTER_FLAG_LOG","SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#;
+        assert_eq!(of(all), 35);
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let rule =
+            |rest: &str| format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{{"names":["read"],{rest}}}]}}"#);
+        let arg = |arg: &str| rule(&format!(r#""action":"SCMP_ACT_LOG","args":[{{{arg}}}]"#));
+        for (json, wanted) in [
+            ("".into(), "it is not JSON"),
+            ("[]".into(), "defaultAction is not in an object"),
+            ("{}".into(), "(without a name) is no action"),
+            (r#"{"defaultAction":"SCMP_ACT_NONE"}"#.into(), "SCMP_ACT_NONE is no action"),
+            (
+                r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_X"]}"#.into(),
+                "SECCOMP_FILTER_FLAG_X is no flag",
+            ),
+            (r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#.into(), "SCMP_ACT_NOTIFY is of no use without listenerPath"),
+            (
+                r#"{"defaultAction":"SCMP_ACT_NOTIFY","listenerPath":"/x"}"#.into(),
+                "SCMP_ACT_NOTIFY, and sendmsg is not allowed",
+            ),
+            (r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":{}}"#.into(), "syscalls is not a list"),
+            (rule(r#""action":"ALLOW""#), "syscalls[0]: ALLOW is no action"),
+            (
+                rule(r#""action":"SCMP_ACT_ERRNO","errnoRet":4096"#),
+                "syscalls[0]: 4096 is no error number: they are below 4096",
+            ),
+            (rule(r#""action":"SCMP_ACT_ERRNO","errnoRet":-1"#), "syscalls[0]: errnoRet is not a number from 0 on"),
+            (rule(r#""name":"x","action":"SCMP_ACT_LOG""#), "syscalls[0]: it has both name and names"),
+            (
+                arg(r#""index":6,"value":1,"op":"SCMP_CMP_EQ""#),
+                "syscalls[0]: a system call has no argument 6: they are 0 to 5",
+            ),
+            (arg(r#""index":0,"value":1,"op":"EQ""#), "syscalls[0]: EQ is no operator"),
+            (arg(r#""index":0,"op":"SCMP_CMP_EQ""#), "syscalls[0]: value is not a number from 0 on"),
+            (
+                rule(r#""action":"SCMP_ACT_LOG","includes":{"minKernel":"new"}"#),
+                "syscalls[0]: minKernel new is no version of a kernel",
+            ),
+        ] {
+            let error = read(&json).unwrap_err();
+            assert_eq!(error.doing, wanted, "{json}");
+        }
+    }
+}
