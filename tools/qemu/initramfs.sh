@@ -45,7 +45,8 @@ ln -s ../bin usr/bin
 ln -s ../bin usr/sbin
 ln -s ../run var/run
 busybox=$(static_busybox) || die "A static busybox is missing: install the package busybox-static."
-cp "$busybox" bin/busybox
+# Its list of applets is taken from ours: what runs in the guest may not run here.
+if [ "$arch" = "$(uname -m)" ]; then cp "$busybox" bin/busybox; else cp "$cache/$arch/busybox" bin/busybox; fi
 for applet in $("$busybox" --list); do
 	[ "$applet" = busybox ] || ln -s busybox "bin/$applet"
 done

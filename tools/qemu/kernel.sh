@@ -15,8 +15,10 @@ name=${1:?usage: kernel.sh [--refresh] NAME}
 store=$cache/$arch
 
 found() { # RELEASE
-	[ -e "$store/$1/version" ] && echo "$(cat "$store/$1/version") $store/$1"
+	[ -e "$store/$1/version" ] && has_busybox && echo "$(cat "$store/$1/version") $store/$1"
 }
+# A guest of another processor needs that one's.
+has_busybox() { [ "$arch" = "$(uname -m)" ] || [ -e "$store/busybox" ]; }
 [ ! "$refresh" ] && [ -e "$store/$name.is" ] && found "$(cat "$store/$name.is")" && exit
 
 # Which suites to look into. The older names come from the release whose kernel they were.
@@ -142,6 +144,17 @@ for flavour in $flavours; do
 	[ ! "$release" ] || break
 done
 [ "$release" ] || die "No kernel '$name' is among the packages of $suites on $main; see what there is with 'apt-cache pkgnames linux-image-'."
+
+if ! has_busybox; then
+	(cd "$tmp/debs" && apt apt-get download busybox-static) >"$tmp/log" 2>&1 || {
+		cat "$tmp/log" >&2
+		die "apt-get could not fetch busybox-static of $deb_arch (its words are above)."
+	}
+	dpkg -x "$tmp/debs"/busybox-static_*.deb "$tmp/busybox"
+	rm -f "$tmp/debs"/*
+	cp "$tmp/busybox/bin/busybox" "$tmp/busybox.new" 2>/dev/null || cp "$tmp/busybox/usr/bin/busybox" "$tmp/busybox.new"
+	mv "$tmp/busybox.new" "$store/busybox"
+fi
 
 if ! found "$release" >/dev/null; then
 	# From 6.19 on the image package is empty; the kernel, its modules and its configuration are packages it depends on.

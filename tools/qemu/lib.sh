@@ -10,7 +10,7 @@ die() { say "$*"; exit 125; }
 
 cache=${NSCTL_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/nsctl-qemu}
 
-# Only the architecture of this machine is booted; ARCH is there for those who add one. A new one needs: its line
+# ARCH=aarch64 boots that processor's kernel with its programs, emulated. A new one needs: its line
 # here, a way to say "passed" besides the verdict port if its machine has no isa-debug-exit (exit_device empty:
 # then the port alone decides), and in initramfs.sh the few bytes of the program that talks to that device.
 arch=${ARCH:-$(uname -m)}
@@ -28,8 +28,19 @@ x86_64)
 	accel_tcg='-accel tcg,thread=single -smp 2 -cpu max'
 	accel_kvm='-accel kvm -smp 2 -cpu host'
 	;;
+aarch64)
+	deb_arch=arm64
+	flavours='cloud-arm64 arm64'
+	qemu=qemu-system-aarch64
+	qemu_package=qemu-system-arm
+	qemu_machine='-M virt,gic-version=3'
+	console=ttyAMA0
+	exit_device=
+	accel_tcg='-accel tcg,thread=single -smp 2 -cpu cortex-a72'
+	accel_kvm='-accel kvm -smp 2 -cpu host'
+	;;
 *)
-	die "No guest of architecture $arch is described in tools/qemu/lib.sh; only x86_64 is, so set ARCH=x86_64 or add it there."
+	die "No guest of architecture $arch is described in tools/qemu/lib.sh; x86_64 and aarch64 are, so set ARCH to one of them or add it there."
 	;;
 esac
 
