@@ -15,13 +15,14 @@ use std::time::Duration;
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 const HEADER: &str = include_str!("../tiny.h");
-const SOURCES: [(&str, &str); 7] = [
+const SOURCES: [(&str, &str); 8] = [
     ("true", include_str!("../true.c")),
     ("pause", include_str!("../pause.c")),
     ("floor", include_str!("../floor.c")),
     ("rootfloor", include_str!("../rootfloor.c")),
     ("execfloor", include_str!("../execfloor.c")),
     ("orphans", include_str!("../orphans.c")),
+    ("asks", include_str!("../asks.c")),
     ("peak", include_str!("../peak.c")),
 ];
 

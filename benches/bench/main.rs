@@ -1,11 +1,13 @@
 //! `make bench`: nsctl beside a floor program and its peers, all interleaved in one run.
 //!
 //! It prints times and never judges them: on a shared machine only the ratio to the floor of the same
-//! run means anything. Sections, each one table: start, rooted, limits, network, throughput, exec, kept, memory, orphans, added, parallel, calls.
+//! run means anything. Sections, each one table: start, rooted, limits, network, throughput, exec, kept, memory, orphans, added, parallel, calls,
+//! confinement, inside.
 //!
 //! The road: options → kit (temporary directory, C programs) → sections → tables.
 
 mod calls;
+mod confinement;
 mod contenders;
 mod kept;
 mod kit;
@@ -31,11 +33,11 @@ usage: bench [--runs N] [--quick] [--markdown] [--only SECTION,...]
   --runs N     rounds of the start tables (300)
   --quick      30 rounds, and shorter other sections
   --markdown   tables for the README
-  --only LIST  of start,rooted,limits,network,throughput,exec,kept,memory,orphans,added,parallel,calls
+  --only LIST  of start,rooted,limits,network,throughput,exec,kept,memory,orphans,added,parallel,calls,confinement,inside
 environment: NSCTL, the binary to measure (target/x86_64-unknown-linux-musl/release/nsctl); CC (cc)
 ";
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 14] = [
     "start",
     "rooted",
     "limits",
@@ -48,6 +50,8 @@ const SECTIONS: [&str; 12] = [
     "added",
     "parallel",
     "calls",
+    "confinement",
+    "inside",
 ];
 
 struct Options {
@@ -132,6 +136,8 @@ fn run(section: &str, kit: &Kit, options: &Options) -> Table {
         "added" => start::added_table(kit, options.runs),
         "parallel" => parallel::table(kit, options.quick),
         "calls" => calls::table(kit),
+        "confinement" => confinement::start_table(kit, options.runs),
+        "inside" => confinement::calls_table(kit),
         other => unreachable!("section {other} is checked in parse"),
     }
 }
