@@ -1,13 +1,26 @@
 //! For build.rs alone: packs the tables of names.rs from the source of linux-raw-sys, which has the kernel's own headers of every
 //! architecture, and from default.txt.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::names::{Architecture, Class, NO_NUMBER};
 
-/// Where cargo has the source of linux-raw-sys, be it of a registry or vendored.
+/// Where cargo has the source of linux-raw-sys: unpacked out of a registry, or vendored.
 pub(crate) fn source() -> PathBuf {
+    let lock = fs::read_to_string("Cargo.lock").expect("Cargo.lock");
+    let (_, rest) = lock.split_once("name = \"linux-raw-sys\"\nversion = \"").expect("linux-raw-sys is locked");
+    let name = format!("linux-raw-sys-{}", rest.split('"').next().unwrap_or_default());
+    let home = std::env::home_dir().unwrap_or_default().join(".cargo");
+    let home = std::env::var_os("CARGO_HOME").map_or(home, PathBuf::from);
+    let registries = fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten();
+    let mut unpacked = registries.map(|registry| registry.path().join(&name).join("src"));
+    unpacked.find(|source| source.is_dir()).unwrap_or_else(vendored)
+}
+
+/// Asks cargo, who answers only if the packages of all systems are there: those of a registry are fetched one by one.
+fn vendored() -> PathBuf {
     let cargo = std::env::var_os("CARGO").expect("cargo runs build.rs");
     let words = ["metadata", "--offline", "--locked", "--format-version=1"];
     let output = Command::new(cargo).args(words).output().expect("cargo metadata");
