@@ -5,7 +5,7 @@ use miniserde::json::Value;
 
 use super::default::by_audit;
 use super::names::{Architecture, Names};
-use super::program::{ALLOW, Compare, Condition, ENOSYS, EPERM, ERRNO, KILL_PROCESS, Rule, Rules, compile};
+use super::program::{ALLOW, Compare, Condition, ENOSYS, EPERM, ERRNO, KILL_PROCESS, MOST, Rule, Rules, compile};
 use super::{Filter, Listener};
 use crate::error::{Error, Result};
 use crate::json;
@@ -156,6 +156,10 @@ impl World<'_> {
             if conditions.is_empty() {
                 known.clear();
             }
+            // Whoever names one call again and again must not take all memory before it is known to be too long.
+            if known.iter().map(|rule| rule.conditions.len()).sum::<usize>() + conditions.len() > MOST {
+                return Err(too_long());
+            }
             known.push(Rule { conditions: conditions.clone(), verdict });
         }
         Ok(())
@@ -189,6 +193,11 @@ impl World<'_> {
         }
         gaps
     }
+}
+
+fn too_long() -> Error {
+    Error::new("it takes more than the 4096 instructions that the kernel allows")
+        .hint("fewer rules, or fewer conditions")
 }
 
 /// What a profile's text means here.
@@ -225,10 +234,7 @@ pub(super) fn filter(text: &[u8], world: &World<'_>) -> Result<Filter> {
         Some(rules[call].iter().cloned().chain(otherwise).collect())
     };
     let ranges = by_audit(world.architectures, world.names, |architecture| runs[architecture], gaps, of_call);
-    let program = compile(&ranges).ok_or_else(|| {
-        Error::new("it takes more than the 4096 instructions that the kernel allows")
-            .hint("fewer rules, or fewer conditions")
-    })?;
+    let program = compile(&ranges).ok_or_else(too_long)?;
     Ok(Filter { program: super::program::bytes(&program).into(), flags, listener })
 }
 

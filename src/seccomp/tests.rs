@@ -417,6 +417,18 @@ mod profiles {
     }
 
     #[test]
+    fn a_call_named_again_and_again() {
+        let names = vec![r#""read""#; 100_000].join(",");
+        let args = vec![r#"{"index":0,"value":1,"op":"SCMP_CMP_EQ"}"#; 1000].join(",");
+        let rule = format!(r#"{{"names":[{names}],"action":"SCMP_ACT_ALLOW","args":[{args}]}}"#);
+        let refused = read(&format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{rule}]}}"#)).err().unwrap();
+        assert!(
+            refused.to_string().starts_with("syscalls[0]: it takes more than the 4096 instructions"),
+            "{refused}"
+        );
+    }
+
+    #[test]
     fn what_is_refused() {
         let rule =
             |rest: &str| format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{{"names":["read"],{rest}}}]}}"#);
