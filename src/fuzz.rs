@@ -12,7 +12,7 @@ use crate::cli::{self, Command};
 use crate::explain::golden;
 use crate::linux::{self, cgroup, elf, file, kconfig, mounts, net, processes, tree, userns, users};
 use crate::spec::{Defaults, Exec, Limits, Spec};
-use crate::{commands, copy, explain, ground, image, monitor, network, relay, spec, state, sync, verdict};
+use crate::{commands, copy, explain, ground, image, monitor, network, relay, seccomp, spec, state, sync, verdict};
 
 type Target = (&'static str, fn(&[u8]));
 
@@ -22,6 +22,7 @@ const TARGETS: &[Target] = &[
     ("documents", documents),
     ("netlink", net::survives),
     ("proc", proc),
+    ("seccomp", seccomp::survives),
     ("state", state),
     ("streams", image::survives::stream),
     ("users", users),
@@ -49,6 +50,7 @@ fn words(bytes: &[u8]) {
         Ok(Command::Run(mut run)) => {
             // The rest is but for these pure.
             run.env_file.clear();
+            run.privileges.security_opt.retain(|typed| !typed.starts_with("seccomp"));
             let spec = Spec::root(&run).and_then(|root| Spec::new(*run, root, &Defaults::default()));
             match spec.and_then(|spec| golden::plan(spec, "v2", "new")) {
                 Ok(plan) => drop(explain::explain(&plan)),

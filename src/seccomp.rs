@@ -110,6 +110,18 @@ impl Filter {
     }
 }
 
+/// A profile, for a command with few capabilities and with all; or what was saved of one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn survives(bytes: &[u8]) {
+    for capabilities in [0, default::USUAL, u64::MAX] {
+        let Ok(filter) = Filter::profile(bytes, capabilities) else { continue };
+        assert!(program::is_sound(&filter.program) && Filter::restore(&filter.save()).as_ref() == Some(&filter));
+    }
+    if let Some(filter) = Filter::restore(bytes) {
+        let _ = (filter.flags(), Filter::restore(&filter.save()).unwrap());
+    }
+}
+
 #[cfg(test)]
 #[allow(dead_code)] // build.rs needs the rest
 mod pack;

@@ -268,3 +268,20 @@ impl Assembler {
         self.load(offset, then)
     }
 }
+
+/// Whether the kernel would take it (bpf_check_classic(), seccomp_check_filter()).
+#[cfg(any(test, fuzzing))]
+pub(super) fn is_sound(program: &[u8]) -> bool {
+    let count = program.len() / 8;
+    let sound = |(at, bytes): (usize, &[u8])| {
+        let k = u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]) as usize;
+        match u16::from_ne_bytes([bytes[0], bytes[1]]) {
+            LOAD => k.is_multiple_of(4) && k < 64,
+            JUMP => at + 1 + k < count,
+            code if code & 7 == 5 => at + 1 + usize::from(bytes[2].max(bytes[3])) < count,
+            _ => true,
+        }
+    };
+    let ends = program.chunks_exact(8).next_back().is_some_and(|last| last[0] == 6);
+    ends && count <= MOST && program.chunks_exact(8).enumerate().all(sound)
+}
