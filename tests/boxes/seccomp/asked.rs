@@ -26,7 +26,7 @@ impl Agent {
     fn profile(&self) -> Result<Note, Failed> {
         Note::new(&format!(
             r#"{{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"{}","listenerMetadata":"a \"word\"",
-                "syscalls":[{{"names":["uname"],"action":"SCMP_ACT_NOTIFY"}}]}}"#,
+                "syscalls":[{{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_NOTIFY"}}]}}"#,
             self.path.display()
         ))
     }
@@ -70,7 +70,7 @@ pub(super) fn asked() -> Result<(), Failed> {
     let agent = Agent::new()?;
     let profile = agent.profile()?;
     let option = profile.option();
-    let running = spawn(&["run", "--security-opt", &option, "--", "uname"]);
+    let running = spawn(&["run", "--security-opt", &option, "--", "mkdir", "/tmp/nsctl-asked"]);
     let (text, listener) = agent.told()?;
     let _ = (0..500).any(|_| answer_one(&listener, libc::EXDEV));
     let done = outcome(running);
@@ -83,7 +83,7 @@ pub(super) fn asked() -> Result<(), Failed> {
     let (_, kept) = agent.told()?;
     let started = outcome(running);
     must(started.code == 0, "it starts", &started)?;
-    let running = spawn(&["exec", &name, "uname"]);
+    let running = spawn(&["exec", &name, "mkdir", "/tmp/nsctl-asked"]);
     let (_, listener) = agent.told()?;
     let _ = (0..500).any(|_| answer_one(&listener, libc::EXDEV));
     let done = outcome(running);
@@ -92,8 +92,9 @@ pub(super) fn asked() -> Result<(), Failed> {
     must(stopped.code == 0, "it ends", &stopped)?;
     must(done.code == 1 && done.err.contains("ross-device link"), "that of exec, too", &done)?;
     drop(agent);
-    let done = nsctl(&["run", "--security-opt", &option, "--", "uname"]);
+    let done = nsctl(&["run", "--security-opt", &option, "--", "mkdir", "/tmp/nsctl-asked"]);
     must(done.code == 125 && done.err.contains("hand the seccomp listener to"), "nobody listens", &done)?;
-    let done = nsctl(&["run", "-d", "--restart", "always", "--security-opt", &option, "--", "uname"]);
+    let done =
+        nsctl(&["run", "-d", "--restart", "always", "--security-opt", &option, "--", "mkdir", "/tmp/nsctl-asked"]);
     must(done.code == 125 && done.err.contains("--restart"), "nobody would be told", &done)
 }
