@@ -188,7 +188,7 @@ impl Child<'_> {
                 sys::block_exactly(self.inherited.mask)?;
             }
             Op::CloseOnExec { first } if self.plan.rooted => close_from(*first, self.inherited.theirs.as_ref())?,
-            Op::CloseOnExec { first } => close_on_exec_from(*first)?,
+            Op::CloseOnExec { first } => close_on_exec_from(*first, self.inherited.theirs.as_ref())?,
             Op::Exec => {
                 return Err(identity::execute(self.plan, &self.home, self.inherited.theirs.as_ref()));
             }

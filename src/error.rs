@@ -121,8 +121,26 @@ pub(crate) fn report(error: &Error) {
         eprintln!("{}", error.json());
     } else {
         let who = if error.doing().starts_with(NAMED) { "" } else { "nsctl: " };
-        eprintln!("{who}{error}");
+        let text = error.to_string();
+        let (begin, end) = ends(&text);
+        let between = if end.is_empty() { "" } else { " … " };
+        eprintln!("{who}{begin}{between}{end}");
     }
+}
+
+/// Of a text that is too long for a terminal, since a word that was typed is in it, the beginning, and the end with the way out.
+fn ends(text: &str) -> (&str, &str) {
+    const MOST: usize = 1500;
+    if text.len() <= MOST {
+        return (text, "");
+    }
+    let boundary = |mut at: usize| {
+        while !text.is_char_boundary(at) {
+            at += 1;
+        }
+        at
+    };
+    (&text[..boundary(MOST / 2)], &text[boundary(text.len() - MOST / 3)..])
 }
 
 /// The error as a line of a JSON log: the fields that engines read (level, msg, time), and its parts.

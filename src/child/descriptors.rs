@@ -28,14 +28,18 @@ pub(crate) fn close_from(first: u32, kept: Option<&OwnedFd>) -> Result<(), Errno
     })
 }
 
-/// close_range(2), or before 5.11 and where it is masked: a walk over /proc/self/fd that does the same.
-pub(super) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+/// close_range(2), or before 5.11 and where it is masked: a walk over /proc/self/fd that does the same. Who has something else in the
+/// place of /proc loses what was open: it is closed at once.
+pub(super) fn close_on_exec_from(first: u32, kept: Option<&OwnedFd>) -> Result<(), Errno> {
     match sys::close_on_exec_from(first) {
         Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {}
         other => return other,
     }
     // EBADF: it was closed since.
-    each_open_from(first, |fd| _ = sys::close_on_exec(fd))
+    match each_open_from(first, |fd| _ = sys::close_on_exec(fd)) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => close_from(first, kept),
+        other => other,
+    }
 }
 
 /// Does something with each descriptor from `first` on that is open. ENOENT: there is no procfs, but something that looks like it.

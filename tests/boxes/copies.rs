@@ -63,7 +63,7 @@ pub(crate) fn cp(args: &[&str]) -> Outcome {
 /// A container with a few files of its own, once they are there.
 fn started(root: &Root, script: &str) -> Box {
     let script = format!("{script}; touch /tmp/ready; sleep 60; true");
-    let container = Box::new("files", &["--rootfs", root.path(), "--rw"], &script);
+    let container = Box::new("files", &["--cap-add", "MKNOD", "--rootfs", root.path(), "--rw"], &script);
     crate::cases::wait_for(&root.at("tmp/ready").to_string_lossy());
     container
 }

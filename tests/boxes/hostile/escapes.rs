@@ -109,8 +109,8 @@ pub(super) fn boundary() -> Result<(), Failed> {
     let own = own();
     let tail = ["--", "/bin/probe", "probe", "escape", "umount", &own, &nsctl_path, canary.path(), "named-only"];
     let _none = NoUserNamespaces::new()?;
-    for (user, escapes) in [("0", open), ("1000:1000", false)] {
-        let outcome = nsctl(&[&["run", "--rootfs", root.path(), "--rw", "-u", user], STRONG, &tail[..]].concat());
+    for (user, strength, escapes) in [("0", STRONG, open), ("0", &[][..], false), ("1000:1000", &[][..], false)] {
+        let outcome = nsctl(&[&["run", "--rootfs", root.path(), "--rw", "-u", user], strength, &tail[..]].concat());
         let word = if escapes { "ESCAPED" } else { "held " };
         must(outcome.out.contains(word), &format!("{case} {major}, user {user}: {word}"), &outcome)?;
     }

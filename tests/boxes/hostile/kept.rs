@@ -110,7 +110,7 @@ pub(super) fn forged() -> Result<(), Failed> {
         (with(&own, ticks), "namespace than it was started in"),
         (with(&own, "0"), "namespace than it was started in"),
         (with(&own, value("ticks")), "has just ended"),
-        (with(&own, ticks).replace(namespaces, ""), "has no mount namespace of its own on record"),
+        (with(&own, ticks).replace(namespaces, ""), "has no namespaces to go into"),
     ] {
         assert_ne!(forged, text);
         fs::write(&file, &forged)?;

@@ -78,6 +78,8 @@ fn rights() -> Result<(), Failed> {
         &["--rootfs", plain().path(), "-u", "user"],
         &["--oom-score-adj", "77"],
     ] {
+        // One that lives on has a group that keeps devices closed in any case.
+        let options = &[&["--pids-limit", "99"], options].concat()[..];
         let run = nsctl(&[&["run"], options, &["--", "sh", "-c", lines]].concat());
         let kept = Kept::shell(&[&["--name", "r"], options].concat(), &format!("{lines}; sleep 600"))?;
         let exec = nsctl(&["exec", "r", "sh", "-c", lines]);

@@ -59,7 +59,7 @@ fn sentences() -> Result<(), Failed> {
 
 fn without() -> Result<(), Failed> {
     const NET_ADMIN: libc::c_ulong = 12;
-    for (kind, doing) in [("bridge", "make the bridge nsctl0"), ("none", "make a network namespace")] {
+    for (kind, doing) in [("bridge", "make the bridge nsctl0"), ("none", "switch the interface lo on")] {
         let got = in_namespace(&format!("$N run --network {kind} -- true"), Some(NET_ADMIN));
         must(got.code == 125, "refused", &got)?;
         says(&got, &[doing, "EPERM", "CAP_NET_ADMIN", "run it as root"])?;
