@@ -127,6 +127,7 @@ fn matters(group: &str, call: &str) -> bool {
 /// Those that would learn nothing from a mask, or set their own.
 const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("limits", limits::CASES),
+    ("privileges", privileges::UNMASKED),
     ("seccomp", seccomp::CASES),
     ("update", update::CASES),
     ("labels", labels::CASES),

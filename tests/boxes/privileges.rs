@@ -18,15 +18,17 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("capabilities_that_are_added_and_dropped", added_and_dropped),
     ("what_is_given_by_name_another_user_has", ambient),
     ("what_the_caller_does_not_have_is_refused", not_to_give),
-    ("set_uid_programs", set_uid),
     ("devices_are_made_only_where_none_can_be_opened", devices),
-    ("privileged_holds_nothing_back", privileged),
     ("explain_lists_what_privileged_gives_away", given_away),
     ("systempaths_unconfined", system_paths),
     ("ulimits_priorities_and_masks", inherited),
     ("the_callers_keys_stay_outside", keys),
     ("inspect_shows_what_the_kernel_says", inspected),
 ];
+
+/// A mask sets no_new_privs before nsctl runs.
+pub(crate) const UNMASKED: &[(&str, Case)] =
+    &[("set_uid_programs", set_uid), ("privileged_holds_nothing_back", privileged)];
 
 /// What the probe prints, by name.
 type Facts = BTreeMap<String, String>;

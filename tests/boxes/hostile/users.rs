@@ -191,7 +191,6 @@ pub(super) fn no_shell() -> Result<(), Failed> {
         ["--label", &word],
         ["--cidfile", &word],
         ["--pidfile", &word],
-        ["--cgroup-parent", &word],
         ["--env", &word],
         ["--user", &word],
         ["--log", &word],
