@@ -153,7 +153,6 @@ impl Plan {
         }
         let filter = spec.seccomp.take();
         let (groups, limits) = groups::plan(&spec, &host)?;
-        let mut spec = spec;
         spec.privileges.capabilities &= !confine::withheld(&spec, &limits);
         let own_groups = !groups.is_empty();
         let mut flags = if spec.isolated { 0 } else { u64::from(k::CLONE_NEWNS) };

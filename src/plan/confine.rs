@@ -83,8 +83,9 @@ pub(super) fn identity(
         // AppArmor's file takes a command, SELinux's the context itself.
         label(Lsm::AppArmor, "exec ", privileges.apparmor.as_deref()),
         label(Lsm::SeLinux, "", privileges.selinux.as_deref()),
-        early.map(|filter| seccomp(privileges, filter)),
+        // Before the filter, which refuses it, and its failure is silent.
         confine(own, Confine::Keyring),
+        early.map(|filter| seccomp(privileges, filter)),
         confine(root != caps::ALL, Confine::Bound(root)),
         confine(changes && given != 0, Confine::KeepCapabilities),
         user,

@@ -348,6 +348,12 @@ fn keys() -> Result<(), Failed> {
     let unconfined = ["run", "--security-opt", "seccomp=unconfined", &own(), "probe", "privileges"];
     let run = facts(&nsctl(&unconfined).out);
     let ours = ours.to_string();
+    // The filter, which refuses keyctl(2), is loaded earlier then.
+    let early = ["run", "--security-opt", "no-new-privileges=false", &own(), "probe", "privileges"];
+    let early = facts(&nsctl(&early).out);
+    if early["keyring"] == run["keyring"] || early["keyring"] == ours {
+        return Err(format!("ours is {ours}, with set-uid programs {}", early["keyring"]).into());
+    }
     if run["keyring"] == ours || exec["keyring"] == ours || run["keyring"].starts_with('-') {
         return Err(format!("ours is {ours}, that of run {}, of exec {}", run["keyring"], exec["keyring"]).into());
     }
