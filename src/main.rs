@@ -28,6 +28,7 @@ mod ground;
 mod image;
 #[cfg(target_os = "linux")]
 mod json;
+#[cfg(target_os = "linux")]
 mod launch;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -41,6 +42,7 @@ mod plan;
 mod reaper;
 #[cfg(target_os = "linux")]
 mod relay;
+#[cfg(target_os = "linux")]
 mod seccomp;
 #[cfg(target_os = "linux")]
 mod spec;

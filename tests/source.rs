@@ -145,3 +145,13 @@ fn tests_that_readme_names_are_there() {
         assert!(here && boxes.contains(group), "no test {name}");
     }
 }
+
+/// Elsewhere than on Linux nsctl is a program that says so, and has no module.
+#[test]
+fn modules_are_of_linux_alone() {
+    let (_, main) = all().into_iter().find(|(file, _)| file == "main.rs").unwrap();
+    let lines: Vec<&str> = main.lines().collect();
+    for pair in lines.windows(2).filter(|pair| pair[1].trim_start().starts_with("mod ") && pair[1].ends_with(';')) {
+        assert_eq!(pair[0], "#[cfg(target_os = \"linux\")]", "before {}", pair[1]);
+    }
+}
