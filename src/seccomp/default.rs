@@ -85,7 +85,7 @@ pub(crate) fn rules(names: &Names, call: usize, capabilities: u64) -> Rules {
 /// none: ENOSYS.
 pub(crate) fn program(architectures: &[Architecture], names: &Names, capabilities: u64) -> Option<Vec<Instruction>> {
     let gaps = |architecture: usize| vec![(architectures[architecture].base, ERRNO | ENOSYS)];
-    compile(&by_audit(architectures, names, |_| true, gaps, |call| Some(rules(names, call, capabilities))))
+    compile(&by_audit(architectures, names, |_| true, gaps, |call, _| Some(rules(names, call, capabilities))))
 }
 
 /// All numbers of one AUDIT_ARCH_*.
@@ -96,13 +96,13 @@ struct Numbers {
 }
 
 /// The ranges of each AUDIT_ARCH_*. `runs`: whether programs of this architecture may run; `gaps`: what holds for its numbers where
-/// no call is, from its base up; `rules` are those of a call, which may be none: as if it were not there.
+/// no call is, from its base up; `rules` are those of a call there, which may be none: as if it were not there.
 pub(crate) fn by_audit(
     architectures: &[Architecture],
     names: &Names,
     runs: impl Fn(usize) -> bool,
     gaps: impl Fn(usize) -> Vec<Gap>,
-    rules: impl Fn(usize) -> Option<Rules>,
+    rules: impl Fn(usize, usize) -> Option<Rules>,
 ) -> Vec<(u32, Vec<Range>)> {
     let mut all: Vec<Numbers> = Vec::new();
     for (index, architecture) in architectures.iter().enumerate() {
@@ -117,7 +117,7 @@ pub(crate) fn by_audit(
             all_gaps.extend(gaps(index));
             for call in 0..names.count() {
                 let Some(number) = names.number(call, index) else { continue };
-                calls.extend(rules(call).map(|rules| (number + architecture.base, rules)));
+                calls.extend(rules(call, index).map(|rules| (number + architecture.base, rules)));
             }
         } else {
             // -1 is what a tracer sets to skip a call.

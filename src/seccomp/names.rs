@@ -18,6 +18,14 @@ const fn architecture(name: &'static str, audit: u32, base: u32, directory: &'st
     Architecture { name, audit, base, directory }
 }
 
+impl Architecture {
+    /// Its programs have arguments of 32 bits: it has no __AUDIT_ARCH_64BIT, or only in the number of its kernel's.
+    #[allow(dead_code)] // not build.rs's
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.audit & 0x8000_0000 == 0 || self.base != 0
+    }
+}
+
 static X86_64: [Architecture; 3] = [
     architecture("SCMP_ARCH_X86_64", 0xc000_003e, 0, "x86_64"),
     architecture("SCMP_ARCH_X32", 0xc000_003e, 0x4000_0000, "x32"),

@@ -35,6 +35,9 @@ const ACTIONS: [Word<u32>; 9] = [
     ("TRACE", TRACE),
     ("LOG", LOGGED),
 ];
+/// The half of an argument that a program of 32 bits has.
+const LOW: u64 = 0xffff_ffff;
+
 const LOGGED: u32 = 0x7ffc_0000;
 const NOTIFY: u32 = 0x7fc0_0000;
 const TRACE: u32 = 0x7ff0_0000;
@@ -84,9 +87,58 @@ fn condition(value: &Value) -> Result<Condition> {
         Some(compare) => Condition { argument, mask: u64::MAX, compare, value: operand },
         None => {
             let wanted = json::get(value, "valueTwo")?.map_or(Ok(0), |_| number("valueTwo"))?;
-            Condition { argument, mask: operand, compare: Compare::Equal, value: wanted }
+            Condition { argument, mask: operand, compare: Compare::Equal, value: wanted & operand }
         }
     })
+}
+
+/// Several conditions on one argument are a rule each, as runc and crun have it: libseccomp takes no two of them in one rule.
+fn alternatives(conditions: Vec<Condition>) -> Vec<Vec<Condition>> {
+    let arguments = conditions.iter().fold(0u8, |all, condition| all | 1 << condition.argument);
+    if arguments.count_ones() as usize == conditions.len() {
+        return vec![conditions];
+    }
+    conditions.into_iter().map(|condition| vec![condition]).collect()
+}
+
+/// How the kernel orders verdicts: of two that hold the lower one is what happens (seccomp(2)).
+fn strictness(verdict: u32) -> i32 {
+    (verdict & 0xffff_0000) as i32
+}
+
+/// What i386 has in one call each, by the number that is its first argument, from 1 on (linux/net.h, linux/ipc.h). send and recv, which
+/// have no number of their own, are sendto and recvfrom without an address.
+const SOCKETCALL: &str = "socket bind connect listen accept getsockname getpeername socketpair sendto recvfrom sendto recvfrom \
+    shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg";
+const IPC: &str =
+    "semop semget semctl semtimedop - - - - - - msgsnd msgrcv msgget msgctl - - - - - - shmat shmdt shmget shmctl";
+
+/// What is said of a call holds where it is part of another one, too, as libseccomp has it. Its arguments cannot be seen there: a rule
+/// with conditions that lets more pass than the default does not hold, one that lets less pass always does.
+fn inner_calls(names: &Names, default: u32, rules: &mut [Rules]) {
+    for (outer, inner, mask) in [("socketcall", SOCKETCALL, LOW), ("ipc", IPC, 0xffff)] {
+        let Some(outer) = names.find(outer) else { continue };
+        if rules[outer].last().is_some_and(|rule| rule.conditions.is_empty()) {
+            continue;
+        }
+        for (index, call) in inner.split(' ').enumerate().filter_map(|(index, name)| Some((index, names.find(name)?)))
+        {
+            let holds = |rule: &&Rule| rule.conditions.is_empty() || strictness(rule.verdict) <= strictness(default);
+            let verdict =
+                rules[call].iter().filter(holds).map(|rule| rule.verdict).min_by_key(|one| strictness(*one));
+            let value = index as u64 + 1;
+            let number = Condition { argument: 0, mask, compare: Compare::Equal, value };
+            rules[outer].extend(verdict.map(|verdict| Rule { conditions: vec![number], verdict }));
+        }
+    }
+}
+
+/// As a program with arguments of 32 bits has them: a number that is negative there has no upper half. That of an x32 program's registers
+/// says nothing.
+fn narrow(rules: &mut Rules) {
+    for condition in rules.iter_mut().flat_map(|rule| &mut rule.conditions) {
+        (condition.mask, condition.value) = (condition.mask & LOW, condition.value & LOW);
+    }
 }
 
 /// `6.1`, and whatever follows.
@@ -144,6 +196,7 @@ impl World<'_> {
         names.push(name);
         let verdict = action(calls, "action", "errnoRet")?;
         let conditions = json::list(calls, "args")?.iter().map(condition).collect::<Result<Vec<_>>>()?;
+        let alternatives = alternatives(conditions);
         // As libseccomp has it for the engines: what is so anyway is no rule, and one without conditions takes the call whole.
         if verdict == default || !self.matters(calls)? {
             return Ok(());
@@ -153,14 +206,15 @@ impl World<'_> {
             if known.last().is_some_and(|rule| rule.conditions.is_empty()) {
                 continue;
             }
-            if conditions.is_empty() {
+            if alternatives[0].is_empty() {
                 known.clear();
             }
             // Whoever names one call again and again must not take all memory before it is known to be too long.
-            if known.iter().map(|rule| rule.conditions.len()).sum::<usize>() + conditions.len() > MOST {
+            let added: usize = alternatives.iter().map(Vec::len).sum();
+            if known.iter().map(|rule| rule.conditions.len()).sum::<usize>() + added > MOST {
                 return Err(too_long());
             }
-            known.push(Rule { conditions: conditions.clone(), verdict });
+            known.extend(alternatives.iter().map(|conditions| Rule { conditions: conditions.clone(), verdict }));
         }
         Ok(())
     }
@@ -208,6 +262,9 @@ pub(super) fn filter(text: &[u8], world: &World<'_>) -> Result<Filter> {
     for (index, calls) in json::list(&profile, "syscalls")?.iter().enumerate() {
         world.add(calls, default, &mut rules).map_err(|error| error.within(format_args!("syscalls[{index}]")))?;
     }
+    inner_calls(world.names, default, &mut rules);
+    // Of several rules that hold the strictest counts, wherever it stands.
+    rules.iter_mut().for_each(|rules| rules.sort_by_key(|rule| strictness(rule.verdict)));
     let mut flags = SPEC_ALLOW;
     if json::get(&profile, "flags")?.is_some() {
         let all = json::texts(&profile, "flags")?;
@@ -228,10 +285,14 @@ pub(super) fn filter(text: &[u8], world: &World<'_>) -> Result<Filter> {
     }
     let runs = world.runs(&profile)?;
     let gaps = |architecture| world.gaps(&rules, default, architecture);
-    let of_call = |call: usize| {
+    let of_call = |call: usize, architecture: usize| {
         let complete = rules[call].last()?.conditions.is_empty();
         let otherwise = Some(Rule::always(default)).filter(|_| !complete);
-        Some(rules[call].iter().cloned().chain(otherwise).collect())
+        let mut all = rules[call].iter().cloned().chain(otherwise).collect();
+        if world.architectures[architecture].is_narrow() {
+            narrow(&mut all);
+        }
+        Some(all)
     };
     let ranges = by_audit(world.architectures, world.names, |architecture| runs[architecture], gaps, of_call);
     let program = compile(&ranges).ok_or_else(too_long)?;

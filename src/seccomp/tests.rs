@@ -316,9 +316,11 @@ mod profiles {
         let arg = |index, op, value: u64, two: u64| {
             format!(r#"{{"index":{index},"value":{value},"valueTwo":{two},"op":"SCMP_CMP_{op}"}}"#)
         };
-        let both = rule(&format!("{},{}", arg(0, "GT", 5, 0), arg(0, "LE", 1 << 40, 0)));
-        let masked = rule(&arg(0, "MASKED_EQ", 0xf0, 0x30));
+        let both = rule(&format!("{},{}", arg(0, "GT", 5, 0), arg(1, "LE", 1 << 40, 0)));
+        // What the mask leaves nothing of does not count.
+        let masked = rule(&arg(0, "MASKED_EQ", 0xf0, 0x3f));
         let filter = rules(&format!("{both},{masked}"));
+        let first = |filter: &Filter, name, argument| verdict(filter, 0, name, [argument, argument, 0, 0, 0, 0]);
         for (value, wanted) in [
             (5, REFUSED),
             (6, ALLOW),
@@ -338,6 +340,74 @@ mod profiles {
         }
         let denied = format!(r#"{{"names":["write"],"action":"SCMP_ACT_ERRNO"}},{both}"#);
         assert_eq!(first(&rules(&denied), "write", 6), ALLOW);
+    }
+
+    fn refusing(call: &str, op: &str, values: &[u64]) -> String {
+        let arg = |value| format!(r#"{{"index":0,"value":{value},"op":"SCMP_CMP_{op}"}}"#);
+        let args: Vec<_> = values.iter().map(arg).collect();
+        format!(r#"{{"names":["{call}"],"action":"SCMP_ACT_ERRNO","errnoRet":9,"args":[{}]}}"#, args.join(","))
+    }
+
+    /// As runc and crun do: libseccomp takes no two of one argument in one rule.
+    #[test]
+    fn conditions_on_one_argument_are_a_rule_each() {
+        let json =
+            format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{}]}}"#, refusing("socket", "EQ", &[38, 40]));
+        let filter = read(&json).unwrap();
+        let of = [38, 39, 40].map(|family| first(&filter, "socket", family));
+        assert_eq!(of, [ERRNO | 9, ALLOW, ERRNO | 9]);
+    }
+
+    #[test]
+    fn of_rules_that_hold_the_strictest_counts() {
+        let below =
+            r#"{"names":["write"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":10,"op":"SCMP_CMP_LT"}]}"#;
+        let five = refusing("write", "EQ", &[5]);
+        for list in [format!("{below},{five}"), format!("{five},{below}")] {
+            let filter = rules(&list);
+            assert_eq!([4, 5, 10].map(|value| first(&filter, "write", value)), [ALLOW, ERRNO | 9, REFUSED]);
+        }
+    }
+
+    /// What a program of 32 bits cannot have does not let it through.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn arguments_of_32_bits() {
+        let list = refusing("personality", "EQ", &[u64::MAX]);
+        let json = format!(
+            r#"{{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86","SCMP_ARCH_X32"],"syscalls":[{list}]}}"#
+        );
+        let filter = read(&json).unwrap();
+        let of = |architecture, argument| verdict(&filter, architecture, "personality", [argument, 0, 0, 0, 0, 0]);
+        assert_eq!([0, 1, 2].map(|architecture| of(architecture, 0xffff_ffff)), [ALLOW, ERRNO | 9, ERRNO | 9]);
+        assert_eq!((of(0, u64::MAX), of(1, 5 << 32 | 0xffff_ffff)), (ERRNO | 9, ERRNO | 9));
+    }
+
+    /// By socketcall and ipc of i386 no call is had that is refused, and each that is allowed.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn calls_within_others() {
+        let of = |default: &str, list: &str| {
+            let json = format!(
+                r#"{{"defaultAction":"SCMP_ACT_{default}","architectures":["SCMP_ARCH_X86"],"syscalls":[{list}]}}"#
+            );
+            let filter = read(&json).unwrap();
+            [("socketcall", 1), ("socketcall", 3), ("socketcall", 9), ("ipc", 23), ("ipc", 23 | 1 << 16)]
+                .map(|(call, number)| verdict(&filter, 2, call, [number, 7, 7, 0, 0, 0]))
+        };
+        let all = |names: &str, action: &str| format!(r#"{{"names":[{names}],"action":"SCMP_ACT_{action}"}}"#);
+        let three = r#""socket","sendto","shmget""#;
+        let no = ERRNO | EPERM;
+        assert_eq!(of("ALLOW", &all(three, "ERRNO")), [no, ALLOW, no, no, no]);
+        assert_eq!(of("ERRNO", &all(three, "ALLOW")), [ALLOW, no, ALLOW, ALLOW, ALLOW]);
+        // What is said of all of them holds.
+        let allowed = all(r#""socketcall","ipc""#, "ALLOW");
+        assert_eq!(of("ERRNO", &format!("{allowed},{}", refusing("socket", "EQ", &[38]))), [ALLOW; 5]);
+        // Arguments are out of sight.
+        assert_eq!(of("ALLOW", &refusing("socket", "EQ", &[38])), [ERRNO | 9, ALLOW, ALLOW, ALLOW, ALLOW]);
+        let some =
+            r#"{"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":38,"op":"SCMP_CMP_NE"}]}"#;
+        assert_eq!(of("ERRNO", some), [no; 5]);
     }
 
     #[test]
