@@ -23,7 +23,7 @@ pub(super) fn step(step: &Confine, withheld: u64) -> Result<(), Errno> {
             let _ = sys::new_session_keyring();
             Ok(())
         }
-        Confine::Bound(mask) => caps::bound(mask & !withheld),
+        Confine::Bound { mask, closed } => caps::bound(mask & !withheld, *closed),
         Confine::KeepCapabilities => rustix::thread::set_keep_capabilities(true),
         Confine::Capabilities { root, given } => caps::keep(root & !withheld, *given),
         Confine::NoNewPrivileges => rustix::thread::set_no_new_privs(true),

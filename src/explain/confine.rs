@@ -33,7 +33,7 @@ pub(super) fn text(step: &Confine) -> (String, String) {
             "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)".into(),
             "the caller's keys are not the container's; a kernel without keys has none to hide",
         ),
-        Confine::Bound(mask) => (
+        Confine::Bound { mask, .. } => (
             format!("prctl(PR_CAPBSET_DROP, …), for each but {}", list(*mask)),
             "what is given up here nobody inside gets back, by no set-uid program and no file",
         ),

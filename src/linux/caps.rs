@@ -60,14 +60,16 @@ pub(crate) fn own() -> Result<u64, Errno> {
     Ok(rustix::thread::capabilities(None)?.effective.bits())
 }
 
-/// Nothing that is executed from here on gets others than these. An ordinary user's process has none to give up, and
-/// is not asked. Does not allocate.
-pub(crate) fn bound(mask: u64) -> Result<(), Errno> {
+/// Nothing that is executed from here on gets others than these. That takes CAP_SETPCAP: whoever has it not, and whose
+/// commands gain nothing by what they execute (`closed`, by no_new_privs), need not. Does not allocate.
+pub(crate) fn bound(mask: u64, closed: bool) -> Result<(), Errno> {
     for number in (0..64).filter(|number| mask >> number & 1 == 0) {
-        match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::remove_capability_from_bounding_set(one) {
             // The kernel's last one was the one before.
             Err(Errno::INVAL) => return Ok(()),
-            Err(Errno::PERM) => return Ok(()),
+            Err(Errno::PERM) if closed => return Ok(()),
+            Err(Errno::PERM) if !rustix::thread::capability_is_in_bounding_set(one)? => {}
             other => other?,
         }
     }

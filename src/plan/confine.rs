@@ -27,8 +27,11 @@ pub(crate) enum Confine {
     Label(Lsm, CString),
     /// A session keyring of its own.
     Keyring,
-    /// No process gets others than these capabilities.
-    Bound(u64),
+    /// No process gets others than these capabilities. `closed`: none would gain any by what it executes.
+    Bound {
+        mask: u64,
+        closed: bool,
+    },
     /// They outlive the change of the user that comes next.
     KeepCapabilities,
     /// Root's, and another user's.
@@ -86,7 +89,7 @@ pub(super) fn identity(
         // Before the filter, which refuses it, and its failure is silent.
         confine(own, Confine::Keyring),
         early.map(|filter| seccomp(privileges, filter)),
-        confine(root != caps::ALL, Confine::Bound(root)),
+        confine(root != caps::ALL, Confine::Bound { mask: root, closed: privileges.no_new_privs }),
         confine(changes && given != 0, Confine::KeepCapabilities),
         user,
         confine(own, Confine::Capabilities { root, given }),

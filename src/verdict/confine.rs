@@ -14,7 +14,9 @@ pub(super) fn sentence(step: &Confine, errno: Errno) -> Error {
         Confine::Limit { typed, .. } => format!("set --ulimit {typed}"),
         Confine::Label(_, label) => format!("label the command '{}'", shown(label)),
         Confine::Umask(_) | Confine::Keyring => "set what the command inherits".into(),
-        Confine::Bound(_) | Confine::KeepCapabilities | Confine::Capabilities { .. } => "drop capabilities".into(),
+        Confine::Bound { .. } | Confine::KeepCapabilities | Confine::Capabilities { .. } => {
+            "drop capabilities".into()
+        }
         Confine::NoNewPrivileges => "set no_new_privs".into(),
         Confine::Seccomp { .. } => "load the seccomp filter".into(),
     };
@@ -23,6 +25,9 @@ pub(super) fn sentence(step: &Confine, errno: Errno) -> Error {
         (Confine::Nice(_), Errno::ACCESS | Errno::PERM) => "to make it less than it is takes CAP_SYS_NICE",
         (Confine::Limit { .. }, Errno::PERM) => {
             "more than the caller's hard limit (ulimit -H) takes CAP_SYS_RESOURCE; nofile ends at /proc/sys/fs/nr_open"
+        }
+        (Confine::Bound { .. }, Errno::PERM) => {
+            "with no-new-privileges=false it takes CAP_SETPCAP: without it, leave that option out"
         }
         (Confine::Capabilities { .. }, Errno::PERM | Errno::INVAL) => {
             "another user than root has capabilities only by ambient ones, Linux 4.3"

@@ -27,8 +27,11 @@ pub(crate) const CASES: &[(&str, Case)] = &[
 ];
 
 /// A mask sets no_new_privs before nsctl runs.
-pub(crate) const UNMASKED: &[(&str, Case)] =
-    &[("set_uid_programs", set_uid), ("privileged_holds_nothing_back", privileged)];
+pub(crate) const UNMASKED: &[(&str, Case)] = &[
+    ("set_uid_programs", set_uid),
+    ("who_cannot_drop", without_setpcap),
+    ("privileged_holds_nothing_back", privileged),
+];
 
 /// What the probe prints, by name.
 type Facts = BTreeMap<String, String>;
@@ -244,6 +247,34 @@ fn set_uid() -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// Who cannot make the bound smaller starts nothing that would get back by an execve what it has given up.
+fn without_setpcap() -> Result<(), Failed> {
+    let run = |options: &[&str]| {
+        let mut nsctl = crate::nsctl::command(&[&["run"], options, &[&own(), "probe", "privileges"]].concat());
+        let drop = || {
+            // SAFETY: prctl(2) with numbers; between fork and execve nothing else is done.
+            match unsafe { libc::prctl(libc::PR_CAPBSET_DROP, 8) } {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: as above.
+        unsafe { std::os::unix::process::CommandExt::pre_exec(&mut nsctl, drop) };
+        crate::nsctl::outcome(crate::nsctl::Running::start(&mut nsctl))
+    };
+    let open = ["--security-opt", "no-new-privileges=false"];
+    let outcome = run(&[&["--cap-drop", "NET_RAW"], &open[..]].concat());
+    must(
+        outcome.code == 125 && outcome.err.contains("drop capabilities: operation not permitted"),
+        "said",
+        &outcome,
+    )?;
+    must(outcome.err.contains("takes CAP_SETPCAP"), "and why", &outcome)?;
+    let outcome = run(&["--cap-drop", "NET_RAW"]);
+    let left = u64::from_str_radix(&facts(&outcome.out)["CapEff"], 16)?;
+    must(left & (1 << 13 | 1 << 21) == 0, "and by default it does not matter", &outcome)
 }
 
 /// CAP_MKNOD and a disk's number are the disk. With a group the number does not help; without one there is no CAP_MKNOD.
