@@ -1,10 +1,10 @@
 //! The steps by which a process comes down to what its command may do.
 
-use rustix::fs::{CWD, Mode};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use crate::linux::text::Text;
-use crate::linux::{caps, file, lsm, sys};
+use crate::linux::{caps, file, lsm, procfs, sys};
 use crate::plan::Confine;
 
 #[inline(never)]
@@ -38,5 +38,5 @@ fn set_oom_score(score: i32) -> Result<(), Errno> {
         text.push(b"-")?;
     }
     text.push_number(score.unsigned_abs().into())?;
-    file::write(CWD, c"/proc/self/oom_score_adj", text.as_bytes())
+    file::write_all(procfs::own_file(&procfs::untouched()?, c"self/oom_score_adj")?, text.as_bytes())
 }

@@ -7,9 +7,10 @@ use crate::plan::{Confine, Plan};
 
 pub(super) fn text(step: &Confine) -> (String, String) {
     let (call, why) = match step {
-        Confine::OomScore(score) => {
-            (write("/proc/self/oom_score_adj", &score.to_string()), "how soon the kernel kills it for want of memory")
-        }
+        Confine::OomScore(score) => (
+            untouched("openat2(proc, \"self/oom_score_adj\")", &score.to_string()),
+            "how soon the kernel kills it for want of memory",
+        ),
         Confine::Nice(priority) => (format!("setpriority(PRIO_PROCESS, 0, {priority})"), "--nice"),
         Confine::Limit { typed, .. } => {
             let (name, value) = typed.split_once('=').unwrap_or((typed, ""));
@@ -17,15 +18,12 @@ pub(super) fn text(step: &Confine) -> (String, String) {
         }
         Confine::Umask(mask) => (format!("umask({mask:#05o})").replace("0o", "0"), "of the files that it will make"),
         Confine::Label(which, label) => (
-            format!(
-                "fsopen(\"proc\"); fsmount(…); {}",
-                write(
-                    match which {
-                        Lsm::AppArmor => "openat2(proc, \"thread-self/attr/apparmor/exec\")",
-                        Lsm::SeLinux => "openat2(proc, \"thread-self/attr/exec\")",
-                    },
-                    &label.to_string_lossy()
-                )
+            untouched(
+                match which {
+                    Lsm::AppArmor => "openat2(proc, \"thread-self/attr/apparmor/exec\")",
+                    Lsm::SeLinux => "openat2(proc, \"thread-self/attr/exec\")",
+                },
+                &label.to_string_lossy(),
             ),
             "the label of what is executed, by a procfs that nobody can have put anything over",
         ),
@@ -62,6 +60,10 @@ pub(super) fn text(step: &Confine) -> (String, String) {
         }
     };
     (call, why.into())
+}
+
+fn untouched(file: &str, value: &str) -> String {
+    format!("fsopen(\"proc\"); fsmount(…); {}", write(file, value))
 }
 
 fn list(mask: u64) -> String {

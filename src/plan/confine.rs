@@ -23,7 +23,7 @@ pub(crate) enum Confine {
         limit: rustix::process::Rlimit,
     },
     Umask(u32),
-    /// What is executed has this label. It takes CAP_SYS_ADMIN to make a procfs that nobody can have put anything over.
+    /// What is executed has this label.
     Label(Lsm, CString),
     /// A session keyring of its own.
     Keyring,

@@ -37,7 +37,9 @@ pub(super) fn sentence(step: &Confine, errno: Errno) -> Error {
         }
         (Confine::Label(Lsm::SeLinux, _), Errno::INVAL) => "the policy has no such context: seinfo lists what it has",
         (Confine::Label(..), Errno::ACCESS | Errno::PERM) => "the caller's own label does not allow that",
-        (Confine::Label(..), Errno::NODEV | Errno::XDEV) => "something else is mounted on /proc",
+        (Confine::Label(..) | Confine::OomScore(_), Errno::NODEV | Errno::XDEV) => {
+            "something else is mounted on /proc"
+        }
         (Confine::Seccomp { .. }, Errno::NOSYS | Errno::INVAL) => crate::seccomp::NEEDS,
         (Confine::Seccomp { .. }, Errno::ACCESS) => {
             "with no-new-privileges=false it takes CAP_SYS_ADMIN: without it, leave that option out, or add seccomp=unconfined"

@@ -27,7 +27,7 @@
 //! | CVE-2025-24965 (krun): a file of the runtime's written through a link | `cve_2025_24965_hosts_is_a_link` |
 //! | CVE-2025-31133, 62161: masks made of the container's /dev/null | `cve_2025_31133_masks`, `…_masks_race` |
 //! | CVE-2025-52565: /dev/console and /dev/pts are links | `cve_2025_52565_console` |
-//! | CVE-2025-52881, 62596: writes to /proc go where a neighbour wants | `cve_2025_52881_sysctl_race` |
+//! | CVE-2025-52881, 62596: writes to /proc go where a neighbour wants | `cve_2025_52881_sysctl_race`, `…_proc_of_who_enters` |
 //! | CVE-2026-40226 (nspawn): settings beside the image | `cve_2026_40226_no_settings_of_the_image` |
 //! | CVE-2026-47766, 41579: /dev is a link to a directory of the host's | `cve_2026_47766_dev_is_a_link` |
 //! | CVE-2026-87766 (bwrap): a link to the old root | `cve_2026_87766_the_old_root` |
@@ -107,6 +107,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("hostile::cve_2025_31133_masks_race", races::masks),
     ("hostile::cve_2025_52565_console", files::console),
     ("hostile::cve_2025_52881_sysctl_race", races::sysctl),
+    ("hostile::cve_2025_52881_proc_of_who_enters", process::proc_of_who_enters),
     ("hostile::cve_2026_40226_no_settings_of_the_image", files::settings),
     ("hostile::cve_2026_47766_dev_is_a_link", links::dev_is_a_link),
     ("hostile::cve_2026_87766_the_old_root", links::old_root),

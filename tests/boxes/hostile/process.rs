@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use libtest_mimic::Failed;
 
 use super::{Canary, each_way, inside, snapshot};
+use crate::life::{Kept, until};
 use crate::masked;
 use crate::nsctl::{self, Outcome, Running, binary, must, nsctl, own};
 use crate::root::Root;
@@ -187,5 +188,33 @@ pub(super) fn environment() -> Result<(), Failed> {
         }
         let outcome = inside(&root, &[], "tr '\\0' ' ' </proc/1/cmdline | grep -c rootfs");
         must(outcome.out == "0\n", "and so does its command line", &outcome)
+    })
+}
+
+/// With CAP_SYS_ADMIN a root inside has put something else over /proc when nsctl comes again: for exec, and to start its command anew.
+pub(super) fn proc_of_who_enters() -> Result<(), Failed> {
+    let canary = Canary::new("proc-of-who-enters");
+    each_way(|| {
+        let root = Root::plain("proc-of-who-enters");
+        let volume = format!("{}:/host", canary.path());
+        let script =
+            "mkdir -p /mnt; mount -t proc proc /mnt && read score < /mnt/self/oom_score_adj && echo is $score
+            mount -t tmpfs tmpfs /proc && mkdir /proc/self && ln -s /host/secret /proc/self/oom_score_adj
+            test -e /again && exec sleep 600; > /again; exit 1";
+        let options =
+            ["--cap-add", "SYS_ADMIN", "--oom-score-adj", "500", "-v", &volume, "--restart", "on-failure:1"];
+        let head = ["-d", "--rootfs", root.path()];
+        let kept = Kept::made("run", &[&head, &options[..], &["sh", "-c", script]].concat())?;
+        if masked::current().is_some_and(|(call, _)| call == "mounts") {
+            // There is no other procfs then.
+            let outcome = nsctl(&["wait", kept.id()]);
+            must(outcome.out == "125\n", "it is not started again", &outcome)?;
+            return canary.check();
+        }
+        let twice = || nsctl(&["logs", kept.id()]).out.matches("is 500\n").count() == 2;
+        until("it has the score each time", twice)?;
+        let outcome = nsctl(&["exec", kept.id(), "sh", "-c", "cat /mnt/self/oom_score_adj"]);
+        must(outcome.out == "500\n", "and so has who enters", &outcome)?;
+        canary.check()
     })
 }
