@@ -15,7 +15,7 @@ use crate::error::{FAILED, NOT_EXECUTABLE, NOT_FOUND};
 use crate::linux::join::Target;
 use crate::linux::net::Socket;
 use crate::linux::process::{self, Spawned};
-use crate::linux::{clock, file, landlock, sys};
+use crate::linux::{caps, clock, file, landlock, sys};
 use crate::monitor::Files;
 use crate::plan::{Confine, Op, Plan, Who};
 use crate::reaper::{self, LeftBehind};
@@ -45,8 +45,12 @@ pub(crate) struct Inherited {
     /// The container's group in each hierarchy of `Plan::groups`.
     pub(crate) groups: Vec<OwnedFd>,
     pub(crate) namespaces: Vec<OwnedFd>,
-    /// User namespaces that hold maps of ids.
+    /// User namespaces that hold maps of ids; the container's own, if root gave it one, is the first.
     pub(crate) maps: Vec<OwnedFd>,
+    /// The container's own, as long as anybody may be to go there.
+    pub(crate) userns: Option<OwnedFd>,
+    /// Nobody else gets the same ids while it is open.
+    pub(crate) _ids: Option<OwnedFd>,
     /// The directories of `--overlay-upper`: they are locked.
     pub(crate) upper: Vec<OwnedFd>,
     /// Room for what the container opens of the host's.
@@ -175,6 +179,11 @@ impl Child<'_> {
                     sync::send_listener(theirs, listener.as_fd())?;
                 }
             }
+            Op::Confine(Confine::UserNamespace) => {
+                let own = self.inherited.userns.as_ref().ok_or(Errno::BADF)?;
+                rustix::thread::move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::User))?;
+            }
+            Op::MakeFilesAs(owner) => caps::make_files_as(*owner)?,
             Op::Confine(step) => confine::step(step, self.inherited.withheld)?,
             Op::Chdir(dir) if self.plan.rooted => identity::go_to(self.root()?.as_fd(), dir)?,
             Op::Chdir(dir) => rustix::process::chdir(dir.as_c_str())?,
@@ -216,7 +225,22 @@ impl Child<'_> {
             Op::NewParent => tree.new_parent()?,
             Op::Stage(fs) => tree.stage(fs)?,
             Op::HostTree { stage } => tree.host_tree(*stage)?,
-            Op::MountImage { source, fs } => tree.mount_image(inherited.sources[*source].as_fd(), fs)?,
+            Op::MountImage { source, fs, mapped } => {
+                let map = inherited.maps.first().filter(|_| *mapped).map(AsFd::as_fd);
+                tree.mount_image(inherited.sources[*source].as_fd(), fs, map)?;
+            }
+            Op::MapSource { source } => {
+                let map = inherited.maps.first().ok_or(Errno::BADF)?;
+                let mapped = tree.map_source(inherited.sources[*source].as_fd(), *source, map.as_fd())?;
+                inherited.sources[*source] = mapped;
+            }
+            Op::MapUpper { above, sources, names } => {
+                let map = inherited.maps.first().ok_or(Errno::BADF)?;
+                let above = tree.map_source(inherited.sources[*above].as_fd(), *above, map.as_fd())?;
+                for (source, name) in sources.iter().zip(names) {
+                    inherited.sources[*source] = file::handle_in(above.as_fd(), name)?;
+                }
+            }
             Op::BindRoot { lowers, attr } => tree.bind_root(&inherited.sources, lowers, *attr)?,
             Op::OverlayRoot { lowers, upper, attr } => {
                 let kept = match upper {
@@ -238,6 +262,7 @@ impl Child<'_> {
             Op::CloseOwnEnd | Op::Reap => unreachable!("the reaper never comes back from its spawn"),
             // The supervisor's steps: `steps_of` never gives them to a child.
             Op::OwnUserNamespace(_)
+            | Op::NewUserNamespace { .. }
             | Op::JoinUserNamespaceOf { .. }
             | Op::DefaultSigchld
             | Op::BlockSignals
@@ -300,6 +325,7 @@ impl Child<'_> {
             | Op::MountProc
             | Op::Ask { .. }
             | Op::Undumpable
+            | Op::MakeFilesAs(_)
             | Op::Spawn { .. }
             | Op::NewSession
             | Op::AwaitRecord

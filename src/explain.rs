@@ -127,7 +127,9 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::OpenNothing
         | Op::JoinPidOfContainer { .. }
         | Op::JoinContainer { .. } => return keep::text(plan, op),
-        Op::OwnUserNamespace(_) | Op::JoinUserNamespaceOf { .. } => identity::namespace(op),
+        Op::OwnUserNamespace(_) | Op::JoinUserNamespaceOf { .. } | Op::NewUserNamespace { .. } => {
+            identity::namespace(op)
+        }
         Op::TakeAddress(_)
         | Op::NewNetwork
         | Op::Ask { .. }
@@ -144,6 +146,8 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::LeaveNetwork => return net::text(plan, op),
         Op::MakeUpper { .. }
         | Op::MakeIdMap(_)
+        | Op::MapSource { .. }
+        | Op::MapUpper { .. }
         | Op::OpenSource { .. }
         | Op::CloneSource { .. }
         | Op::TopOfMounts
@@ -178,6 +182,13 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
             )
         }
         Op::CloseSupervisorsEnd => ("close(ours)".into(), "so that end-of-file means: the supervisor is gone"),
+        Op::MakeFilesAs([0, 0]) => {
+            ("setfsuid(0); setfsgid(0)".into(), "what is made from here on is the host's root's again")
+        }
+        Op::MakeFilesAs([user, group]) => (
+            format!("setfsgid({group}); setfsuid({user}); capset(effective = permitted)"),
+            "what is made from here on belongs to the container's root",
+        ),
         Op::DieWithSupervisor { signal } => (
             format!("prctl(PR_SET_PDEATHSIG, {})", if *signal == SUPERVISOR_ENDED { "SIGRT_0" } else { "SIGKILL" }),
             if *signal == SUPERVISOR_ENDED {

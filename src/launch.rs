@@ -17,6 +17,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
+use linux_raw_sys::general as k;
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::LinkNameSpaceType;
@@ -29,7 +30,7 @@ use crate::linux::process::{self, Process, Spawned};
 use crate::linux::tty::Modes;
 use crate::linux::{cgroup, clock, file, idmap, sys, upper};
 use crate::network::Holding;
-use crate::plan::{Confine, Group, Op, Plan, Step, Who};
+use crate::plan::{Confine, Group, OF_USERS, Op, Plan, Step, Who};
 use crate::reaper::{self, LeftBehind};
 use crate::state::events::{self, Event, Value};
 use crate::state::{self, Claim, Phase, State};
@@ -87,6 +88,7 @@ pub(crate) fn start(
             sources: Vec::with_capacity(
                 plan.steps.iter().filter(|step| matches!(step.op, Op::OpenSource { .. })).count(),
             ),
+            _ids: holding.ids,
             ..Inherited::default()
         },
         left_behind: LeftBehind {
@@ -108,11 +110,12 @@ pub(crate) fn start(
 }
 
 /// The same for one more command in the container that `target` is.
-pub(crate) fn start_in(plan: &Plan, verbose: bool, target: Target) -> Result<Container> {
+pub(crate) fn start_in(plan: &Plan, verbose: bool, mut target: Target) -> Result<Container> {
     let mut container = Container {
         inherited: Inherited {
             verbose,
             began: if verbose { clock::micros() } else { 0 },
+            userns: target.take_user(),
             target: Some(target),
             ..Inherited::default()
         },
@@ -245,6 +248,11 @@ impl Container {
                     any: inherited.ours.as_ref().ok_or(Errno::BADF)?.as_fd(),
                     route: self.route.as_ref(),
                     dir: self.claim.as_ref().map(|claim| claim.dir.as_fd()),
+                    own: plan
+                        .joined
+                        .iter()
+                        .zip(&inherited.namespaces)
+                        .find_map(|(kind, fd)| (*kind == k::CLONE_NEWNET).then(|| fd.as_fd())),
                 };
                 net::step(plan, op, &mut self.net, left, &around).map_err(|refusal| {
                     self.why = refusal.said;
@@ -285,6 +293,14 @@ impl Container {
             }
             Op::SaveTerminal => left.terminal = Modes::of(rustix::stdio::stdin()),
             Op::Relay => self.said = self.messages(plan, true),
+            Op::NewUserNamespace { maps, kinds } => {
+                let more: Vec<_> = OF_USERS.iter().filter(|(kind, _)| kinds & kind != 0).copied().collect();
+                let mut made = idmap::make_with(&maps.users, &maps.groups, &more)?;
+                let own = made.remove(0);
+                inherited.namespaces = made;
+                inherited.maps.push(rustix::io::fcntl_dupfd_cloexec(&own, 3)?);
+                inherited.userns = Some(own);
+            }
             Op::MakeIdMap(map) => inherited.maps.push(idmap::make(&map.users, &map.groups)?),
             Op::OpenNamespace { path, .. } => inherited.namespaces.push(file::open(CWD, path)?),
             Op::JoinPid { namespace } => {

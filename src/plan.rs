@@ -79,6 +79,9 @@ pub(crate) struct Ground {
     pub(crate) devices: Vec<DeviceNode>,
     /// The user namespace of an ordinary user, which has been entered.
     pub(crate) rootless: Option<userns::UserNamespace>,
+    /// The ids of a user namespace that root gives to the container. The host's root makes its files all the same, and its PID 1
+    /// stays that; what goes there is each command, as the last but few of its steps.
+    pub(crate) userns: Option<userns::Maps>,
     /// Names of devices that every container has, but not this host.
     pub(crate) no_devices: Vec<&'static CStr>,
     /// Nothing is mounted on the host's /sys.
@@ -144,6 +147,8 @@ pub(crate) struct Plan {
     pub(crate) memory: Option<u64>,
     /// No group can be given up or taken (setgroups(2)).
     pub(crate) groups_denied: bool,
+    /// The ids of its own user namespace.
+    pub(crate) userns: Option<userns::Maps>,
 }
 
 impl Plan {
@@ -156,7 +161,8 @@ impl Plan {
         spec.privileges.capabilities &= !confine::withheld(&spec, &limits);
         let own_groups = !groups.is_empty();
         let mut flags = if spec.isolated { 0 } else { u64::from(k::CLONE_NEWNS) };
-        let mut joins = Vec::new();
+        let own_ids = host.ground.userns.is_some();
+        let (mut made, mut joins) = (0, Vec::new());
         for (namespace, kind) in [
             (&spec.namespaces.uts, k::CLONE_NEWUTS),
             (&spec.namespaces.ipc, k::CLONE_NEWIPC),
@@ -169,13 +175,15 @@ impl Plan {
                 // A cgroup namespace is rooted where its maker is: with groups of its own, the payload makes it
                 // when it is there.
                 Namespace::Private if kind == k::CLONE_NEWCGROUP && own_groups => {}
+                // Whose user namespace they belong to is root over them.
+                Namespace::Private if own_ids && OF_USERS.iter().any(|(of, _)| *of == kind) => made |= kind,
                 // The supervisor makes it before the clone, if it has to furnish it.
                 Namespace::Private if kind == k::CLONE_NEWNET && !net::is_empty(&spec) => {}
                 Namespace::Private => flags |= u64::from(kind),
                 Namespace::Path(path) => joins.push((path.clone(), kind)),
             }
         }
-        let steps = steps(&spec, &host, &groups, limits, &joins, filter)?;
+        let steps = steps(&spec, &host, &groups, limits, Joins { made, paths: &joins }, filter)?;
         let (envp, home_of_user) = environment::environment(&spec, host.environ);
         Ok(Self {
             id: host.id,
@@ -200,13 +208,14 @@ impl Plan {
             user: spec.user.as_ref().map(User::text).unwrap_or_default(),
             more_groups: spec.groups.iter().map(Principal::text).collect(),
             workdir: spec.workdir.as_ref().map(|dir| dir.to_string_lossy().into_owned()).unwrap_or_default(),
-            joined: joins.iter().map(|(_, kind)| *kind).collect(),
+            joined: kinds_of(made).chain(joins.iter().map(|(_, kind)| *kind)).collect(),
             keep: spec.keep,
             health: StringArray::new(spec.health),
             own: host.own,
             memory: spec.limits.memory,
             privileges: spec.privileges,
             groups_denied: host.ground.rootless.is_some_and(|own| own.groups_denied),
+            userns: host.ground.userns,
         })
     }
 
@@ -241,12 +250,30 @@ impl Plan {
     }
 }
 
+/// What belongs to a container's user namespace: the kinds over which its root may then have rights. Its mounts and processes are
+/// left out, since the host's root furnishes the ones and its PID 1 is among the others.
+pub(crate) const OF_USERS: [(u32, &str); 3] =
+    [(k::CLONE_NEWUTS, "uts"), (k::CLONE_NEWIPC, "ipc"), (k::CLONE_NEWNET, "net")];
+
+/// In the order in which they are made.
+fn kinds_of(made: u32) -> impl Iterator<Item = u32> {
+    OF_USERS.iter().map(|(kind, _)| *kind).filter(move |kind| made & kind != 0)
+}
+
+/// Namespaces that the container is not born in.
+#[derive(Clone, Copy)]
+struct Joins<'a> {
+    /// Kinds that come with its user namespace, first.
+    made: u32,
+    paths: &'a [(CString, u32)],
+}
+
 fn steps(
     spec: &Spec,
     host: &Host,
     groups: &[Group],
     limits: Vec<Op>,
-    joins: &[(CString, u32)],
+    joins: Joins<'_>,
     mut filter: Option<Filter>,
 ) -> Result<Vec<Step>> {
     let private_pid = spec.namespaces.pid == Namespace::Private;
@@ -280,6 +307,9 @@ fn steps(
     if relayed {
         add(who, Op::SaveTerminal);
     }
+    if let Some(maps) = &host.ground.userns {
+        add(who, Op::NewUserNamespace { maps: maps.clone(), kinds: joins.made });
+    }
     let network = net::plan(spec, host);
     let own_network = !network.is_empty();
     network.into_iter().for_each(|op| add(who, op));
@@ -287,7 +317,8 @@ fn steps(
     limits.into_iter().for_each(|op| add(who, op));
     // In our own PID namespace still, where a helper can tell whether its parent lives.
     tree.before_clone.into_iter().for_each(|op| add(who, op));
-    for (namespace, (path, kind)) in joins.iter().enumerate() {
+    let first = kinds_of(joins.made).count();
+    for (namespace, (path, kind)) in (first..).zip(joins.paths) {
         match &spec.network.kind {
             Kind::Container(container) if *kind == k::CLONE_NEWNET => {
                 add(who, Op::OpenNetworkOf { container: container.clone() });
@@ -324,8 +355,12 @@ fn steps(
         add(who, Op::DieWithSupervisor { signal });
         add(who, Op::CheckSupervisor);
     }
-    for (namespace, (_, kind)) in joins.iter().enumerate().filter(|(_, (_, kind))| *kind != k::CLONE_NEWPID) {
-        add(who, Op::Join { namespace, kind: *kind });
+    let paths = joins.paths.iter().map(|(_, kind)| *kind);
+    for (namespace, kind) in kinds_of(joins.made).chain(paths.clone()).enumerate() {
+        // It is born there, as it is in a network that was furnished.
+        if kind != k::CLONE_NEWPID && !(namespace < first && kind == k::CLONE_NEWNET && own_network) {
+            add(who, Op::Join { namespace, kind });
+        }
     }
     if net::is_empty(spec) {
         add(who, net::loopback());
@@ -336,14 +371,25 @@ fn steps(
     }
     spec.hostname.iter().for_each(|name| add(who, Op::Hostname(name.clone())));
     spec.domainname.iter().for_each(|name| add(who, Op::Domainname(name.clone())));
-    if spec.root.is_none() && (private_pid || joins.iter().any(|(_, kind)| *kind == k::CLONE_NEWPID)) {
+    if spec.root.is_none() && (private_pid || paths.clone().any(|kind| kind == k::CLONE_NEWPID)) {
         add(who, Op::MountProc);
     }
+    let owner = host.ground.userns.as_ref().and_then(|maps| maps.outside([0, 0]));
+    let makes = owner.is_some() && (spec.terminal || !tree.tree.is_empty());
+    owner.filter(|_| makes).into_iter().for_each(|owner| add(who, Op::MakeFilesAs(owner)));
     if spec.terminal && spec.root.is_none() {
-        let tty_group = tree::has_tty_group(host.ground.rootless.as_ref());
-        add(who, Op::OpenTerminal { devpts: (!spec.isolated).then(|| tree::devpts(tty_group)) });
+        let devpts = || tree::devpts(tree::tty_group(host.ground.rootless.as_ref(), host.ground.userns.as_ref()));
+        add(who, Op::OpenTerminal { devpts: (!spec.isolated).then(devpts) });
     }
     tree.tree.into_iter().for_each(|op| add(who, op));
+    if makes {
+        add(who, Op::MakeFilesAs([0, 0]));
+        // The kernel forgets the signal when whose files are made changes, too (prctl(2)).
+        if spec.init && spec.keep.is_none() {
+            add(who, Op::DieWithSupervisor { signal });
+            add(who, Op::CheckSupervisor);
+        }
+    }
     if relayed {
         add(who, Op::SendTerminal);
     }
@@ -388,15 +434,20 @@ fn steps(
     if spec.cgroup.delegate {
         (0..groups.len()).for_each(|group| add(who, Op::Delegate { group, user: spec.user.clone() }));
     }
-    spec.workdir.iter().for_each(|dir| add(who, Op::Chdir(dir.clone())));
+    if let Some(dir) = &spec.workdir {
+        // It is made if it is not there.
+        owner.filter(|_| spec.root.is_some()).into_iter().for_each(|owner| add(who, Op::MakeFilesAs(owner)));
+        add(who, Op::Chdir(dir.clone()));
+    }
     if rootless {
         add(who, Op::Undumpable);
     }
-    let changes = spec.root.is_some() || spec.user.is_some() || !spec.groups.is_empty();
+    let own_ids = owner.is_some();
+    let changes = own_ids || spec.root.is_some() || spec.user.is_some() || !spec.groups.is_empty();
     let listens = filter.as_ref().is_some_and(|filter| filter.listener().is_some());
     let dies = (!spec.init).then_some(signal);
     let user = changes.then(|| Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() });
-    confine::identity(&spec.privileges, user, dies, &mut filter).into_iter().for_each(|op| add(who, op));
+    confine::identity(&spec.privileges, own_ids, user, dies, &mut filter).into_iter().for_each(|op| add(who, op));
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 + spec.preserve_fds });
     let last = confine::last(&spec.privileges, host.landlock, &host.programs, filter);

@@ -28,7 +28,7 @@ mod status;
 mod words;
 pub(crate) use landlock::Landlock;
 pub(crate) use privileges::{Privileges, ResourceLimit, Seccomp};
-pub(crate) use record::{Attachment, Cgroup, Namespaces, Record};
+pub(crate) use record::{Attachment, Cgroup, Namespaces, Record, UserNamespace};
 pub(crate) use status::{Cause, Phase, Status, make as make_status, open as open_status};
 pub(crate) use words::Words;
 

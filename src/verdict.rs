@@ -33,6 +33,8 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
             _ => format!("make the directory {}/{}", state(plan), plan.id),
         },
         Op::OwnUserNamespace(_) | Op::JoinUserNamespaceOf { .. } => "enter a user namespace".into(),
+        Op::NewUserNamespace { .. } => "make a user namespace".into(),
+        Op::MakeFilesAs(_) => "make files as the container's root".into(),
         Op::DefaultSigchld | Op::BlockSignals | Op::RestoreSignals => "set the signal mask".into(),
         Op::Pair => "make a pair of sockets".into(),
         Op::OpenState { dir } => format!("open the state directory {}", shown(dir)),
@@ -42,6 +44,10 @@ pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&
         op if groups::is_about(op) => return groups::sentence(plan, op, errno),
         Op::Landlock(act) => return landlock::sentence(act, errno),
         op if net::is_about(op) => return net::sentence(op, errno),
+        Op::OverlayRoot { .. } if errno == Errno::INVAL && plan.userns.is_some() => {
+            return tree::sentence(&step.op, errno)
+                .hint("over a root in a user namespace overlayfs takes Linux 5.19; --rw does without; dmesg tells");
+        }
         op if tree::is_about(op) => return tree::sentence(op, errno),
         Op::OpenNamespace { path, .. } => format!("open the namespace {}", shown(path)),
         Op::JoinPid { .. } | Op::Join { .. } => "join a namespace".into(),
@@ -100,7 +106,13 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
         (Op::Clone { .. }, Errno::INVAL) => {
             "this kernel lacks a namespace that was asked for; nsctl check says which"
         }
-        (Op::Clone { .. } | Op::Spawn { .. }, Errno::NOSPC | Errno::USERS) => {
+        (Op::NewUserNamespace { .. }, Errno::INVAL) => {
+            "this kernel lacks a namespace that was asked for (CONFIG_USER_NS); nsctl check says which"
+        }
+        (Op::NewUserNamespace { .. }, Errno::PERM) => {
+            "the caller has not all ids of the map itself: see /proc/self/uid_map; or a security module forbids it"
+        }
+        (Op::NewUserNamespace { .. } | Op::Clone { .. } | Op::Spawn { .. }, Errno::NOSPC | Errno::USERS) => {
             "a limit of /proc/sys/user/max_*_namespaces is reached"
         }
         (Op::Clone { .. } | Op::Spawn { .. }, Errno::AGAIN) => {

@@ -27,7 +27,7 @@ pub(super) fn step(step: &Confine, withheld: u64) -> Result<(), Errno> {
         Confine::KeepCapabilities => rustix::thread::set_keep_capabilities(true),
         Confine::Capabilities { root, given } => caps::keep(root & !withheld, *given),
         Confine::NoNewPrivileges => rustix::thread::set_no_new_privs(true),
-        Confine::Seccomp { .. } => unreachable!("the child's own: it may have something to send"),
+        Confine::Seccomp { .. } | Confine::UserNamespace => unreachable!("the child's own: it has what they take"),
     }
 }
 

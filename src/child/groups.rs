@@ -31,7 +31,15 @@ impl Child<'_> {
                 Some(leaf)
             }
         };
-        let Some((uid, gid)) = user.map(identity::ids).transpose()? else { return Ok(()) };
+        let ids = user.map(identity::ids).transpose()?;
+        let (uid, gid) = match (&self.plan.userns, ids) {
+            (None, None) => return Ok(()),
+            (None, Some(ids)) => ids,
+            (Some(maps), ids) => {
+                let (uid, gid) = ids.unwrap_or((0, 0));
+                maps.outside([uid, gid]).ok_or(Errno::INVAL)?.into()
+            }
+        };
         cgroup::delegate(group, version, uid, gid)?;
         leaf.map_or(Ok(()), |leaf| cgroup::delegate(leaf.as_fd(), version, uid, gid))
     }

@@ -43,12 +43,14 @@ pub(super) fn become_user(
     terminal: bool,
     home: &mut Home,
 ) -> Result<(), Errno> {
-    let Plan { rooted, groups_denied, .. } = *plan;
+    let Plan { groups_denied, .. } = *plan;
+    // Who has gone into a namespace is nobody there yet.
+    let must_be = plan.rooted || plan.userns.is_some();
     let mut groups = Groups { ids: [Gid::ROOT; MOST_GROUPS], count: 0 };
     let root = || file::handle(c"/");
     let ids = match user {
         Some(user) => Some(look_up(root()?.as_fd(), user, &mut groups, home)?),
-        None if rooted => Some((0, 0)),
+        None if must_be => Some((0, 0)),
         None => None,
     };
     match ids {

@@ -5,15 +5,17 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use linux_raw_sys::general as k;
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::PidfdFlags;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 
 use super::parent;
-use crate::linux::mount::{Api, Change, FileSystem, Maker};
-use crate::linux::{file, loop_device, mounts};
+use crate::linux::file::{self, handle_in as handle};
+use crate::linux::mount::{self, Api, Change, FileSystem, Maker};
+use crate::linux::text::Text;
+use crate::linux::{loop_device, mounts};
 use crate::plan::{Base, Lowers};
 
 mod inside;
@@ -34,7 +36,6 @@ pub(super) struct Tree {
     umask: Option<Mode>,
 }
 
-const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const UPPER: &CStr = c"upper";
 const WORK: &CStr = c"work";
 const LOWER: &CStr = c"lower";
@@ -90,7 +91,30 @@ impl Tree {
         Ok(())
     }
 
-    pub(super) fn mount_image(&mut self, file: BorrowedFd<'_>, fs: &CStr) -> Result<(), Errno> {
+    /// A mount of its own, whose owners are those of the user namespace `map`. overlayfs takes layers only where they are attached.
+    pub(super) fn map_source(
+        &self,
+        source: BorrowedFd<'_>,
+        number: usize,
+        map: BorrowedFd<'_>,
+    ) -> Result<OwnedFd, Errno> {
+        let stage = self.maker.stage.as_ref().ok_or(Errno::NOENT)?;
+        let made = self.maker.clone(source, false)?;
+        mount::map_ids(made.as_fd(), map, false)?;
+        let mut name: Text<16> = Text::new();
+        name.push(b"layer")?;
+        name.push_number(number as u64)?;
+        make_directory(stage, name.as_c_str())?;
+        self.maker.attach(made.as_fd(), handle(stage.as_fd(), name.as_c_str())?.as_fd())?;
+        Ok(made)
+    }
+
+    pub(super) fn mount_image(
+        &mut self,
+        file: BorrowedFd<'_>,
+        fs: &CStr,
+        map: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Errno> {
         let stage = self.maker.stage.as_ref().ok_or(Errno::NOENT)?;
         make_directory(stage, LOWER)?;
         let target = handle(stage.as_fd(), LOWER)?;
@@ -109,6 +133,7 @@ impl Tree {
             }
             other => other?,
         };
+        map.map_or(Ok(()), |map| mount::map_ids(made.as_fd(), map, false))?;
         self.maker.attach(made.as_fd(), target.as_fd())?;
         self.lower = Some(made);
         Ok(())
@@ -255,10 +280,6 @@ pub(super) fn mount_proc_of_host() -> Result<(), Errno> {
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount(c"proc", c"/proc", c"proc", flags, None)
-}
-
-fn handle(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(dir, name, HANDLE, Mode::empty())
 }
 
 /// The layers of an overlay.

@@ -18,6 +18,8 @@ use crate::copy::{self, Plant, Side, Sink, Stream, Target};
 use crate::error::{Error, Result};
 use crate::image::{Decoded, Entries, Input};
 use crate::linux::mounts::{self, Mount};
+use crate::linux::userns::Maps;
+use crate::state::UserNamespace;
 
 /// The side that is in a container.
 struct There<'a> {
@@ -25,6 +27,8 @@ struct There<'a> {
     side: Side,
     /// Of one that has ended.
     files: Option<Files>,
+    /// Its own ids, if root gave it some.
+    ids: Option<Maps>,
 }
 
 #[inline(never)]
@@ -84,16 +88,16 @@ fn out_of(there: &There<'_>, source: &[u8], dest: &[u8], typed: &cli::Copy) -> R
         }
         let mut stream = Stream::new();
         let top = if is_contents(source) { &[] } else { end.name.to_bytes() };
-        copy::walk(&end, top, &mut stream)?;
+        copy::walk(&end, top, there.ids(), &mut stream)?;
         return stream.finish();
     }
-    plant(None, &end, source, dest, typed)
+    plant((Some(there), None), &end, source, dest, typed)
 }
 
 fn into(there: &There<'_>, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
     if source != b"-" {
         let end = existing(&Side::Host, source, typed.follow).map_err(|error| on(error, None))?;
-        return plant(Some(there), &end, source, dest, typed);
+        return plant((None, Some(there)), &end, source, dest, typed);
     }
     let base = there.side.end(dest, true).and_then(|end| end.directory());
     let base = base.map_err(|errno| {
@@ -101,7 +105,7 @@ fn into(there: &There<'_>, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Res
         on(error, Some(there)).hint("an archive goes into a directory")
     })?;
     there.must_last(base.as_fd(), dest)?;
-    let mut plant = Plant::new(base, true, true).following(&there.side, dest);
+    let mut plant = Plant::new(base, true, true).with_ids(there.ids())?.following(&there.side, dest);
     let failed = |error: std::io::Error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
         Error::os("read standard input", errno)
@@ -118,13 +122,20 @@ fn into(there: &There<'_>, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Res
     plant.finish()
 }
 
-fn plant(there: Option<&There<'_>>, end: &copy::End, source: &[u8], dest: &[u8], typed: &cli::Copy) -> Result<()> {
+/// `from` and `there` are the sides that are in a container.
+fn plant(
+    (from, there): (Option<&There<'_>>, Option<&There<'_>>),
+    end: &copy::End,
+    source: &[u8],
+    dest: &[u8],
+    typed: &cli::Copy,
+) -> Result<()> {
     let side = there.map_or(&Side::Host, |there| &there.side);
     let target = copy::target(side, dest, source, end.kind == Some(FileType::Directory));
     let Target { base, top } = target.map_err(|error| on(error, there))?;
     there.map_or(Ok(()), |there| there.must_last(base.as_fd(), dest))?;
-    let mut plant = Plant::new(base, typed.archive, typed.archive);
-    copy::walk(end, &top, &mut plant)?;
+    let mut plant = Plant::new(base, typed.archive, typed.archive).with_ids(there.and_then(There::ids))?;
+    copy::walk(end, &top, from.and_then(There::ids), &mut plant)?;
     plant.finish()
 }
 
@@ -168,7 +179,15 @@ impl<'a> There<'a> {
             container.process()?;
         }
         container.note("copy", &[]);
-        Ok(Self { name, side: Side::Container(root), files })
+        let ids = match &files {
+            Some(files) => files.ids().cloned(),
+            None => container.record().user_namespace.as_ref().map(UserNamespace::maps),
+        };
+        Ok(Self { name, side: Side::Container(root), files, ids })
+    }
+
+    fn ids(&self) -> Option<&Maps> {
+        self.ids.as_ref()
     }
 
     /// What would be written to the memory of files that go at once is not written at all. What the host has mounted, too, is a

@@ -91,7 +91,8 @@ fn target(container: &Container) -> Result<Target> {
             .refused("has no namespaces to go into (--isolate=landlock)")
             .hint("nsctl run with the same options confines another command in the same way"));
     }
-    let target = Target::open(container.process()?, |name| record.namespaces.get(name).copied());
+    let user = record.user_namespace.as_ref().map(|user| user.inode);
+    let target = Target::open(container.process()?, |name| record.namespaces.get(name).copied(), user);
     let target = target.map_err(|refusal| match refusal {
         Refusal::Changed(name) => container
             .refused(&format!("is in another {name} namespace than it was started in"))

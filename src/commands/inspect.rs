@@ -11,7 +11,7 @@ use crate::cli;
 use crate::error::{self, Result};
 use crate::linux::clock;
 use crate::linux::text::shown;
-use crate::state::{Attachment, Landlock, Phase};
+use crate::state::{Attachment, Landlock, Phase, Record};
 
 #[derive(Serialize)]
 struct Inspected {
@@ -109,10 +109,16 @@ fn inspected(container: &Container) -> Inspected {
         stop_timeout: record.stop_timeout.unwrap_or(super::lifecycle::STOP_SECONDS),
         network_settings: record.network.clone().filter(|_| container.entry.alive),
         privileges: effective::effective(container),
-        namespaces: record.namespaces.clone(),
+        namespaces: namespaces(record),
         cgroups: record.cgroups.iter().map(|group| format!("{}/{}", group.mount, group.dir)).collect(),
         directory: format!("{}/{}", shown(&container.place), record.id),
     }
+}
+
+/// With the user namespace of its commands.
+fn namespaces(record: &Record) -> BTreeMap<String, u64> {
+    let own = record.user_namespace.as_ref().map(|own| ("user".to_string(), own.inode));
+    record.namespaces.clone().into_iter().chain(own).collect()
 }
 
 fn condition(container: &Container) -> Condition {

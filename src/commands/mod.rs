@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 mod filter;
 mod holder;
+mod ids;
 pub(crate) mod image;
 mod inspect;
 mod lifecycle;

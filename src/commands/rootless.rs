@@ -38,8 +38,8 @@ fn enter_with(ids: Ids) -> Result<()> {
     let alone = Maps::single(uid, gid);
     let no_more = || Error::new("other ids than one cannot be mapped here").hint(MORE_IDS);
     let (maps, helpers) = match (ids, helpers()) {
-        (Ids::Usual, Some((helpers, users, groups))) => (alone.with(&users, &groups), Some(helpers)),
-        (Ids::Usual, None) => (alone, None),
+        (Ids::Usual | Ids::Auto(_), Some((helpers, users, groups))) => (alone.with(&users, &groups), Some(helpers)),
+        (Ids::Usual | Ids::Auto(_), None) => (alone, None),
         (Ids::Given(maps), None) if maps == alone => (alone, None),
         (Ids::Keep, Some((helpers, users, groups))) => {
             (Maps::keeping(uid, gid, &users, &groups).ok_or_else(no_more)?, Some(helpers))
@@ -72,17 +72,27 @@ pub(super) fn helpers() -> Option<Helped> {
     Some(([for_users?, for_groups?], users, groups))
 }
 
-/// Of a run: with the network of another container it is in that one's user namespace, which the network belongs to.
-pub(super) fn enter_for(typed: &mut cli::Run) -> Result<()> {
-    if typed.landlock.isolate.as_deref() == Some("landlock") {
-        // It makes no namespaces.
-        return Ok(());
-    }
+/// Of a run: with the network of another container it is in that one's user namespace, which the network belongs to. For root nothing
+/// is entered: what is answered is what ids its container is to have. None: the host's.
+pub(super) fn enter_for(typed: &mut cli::Run) -> Result<Option<Ids>> {
     let ids = Ids::new(typed)?;
-    if let (Some(option), true) = (Ids::asked(typed), userns::is_root()) {
-        return Err(Error::new(format_args!("{option}: for root there are no user namespaces yet"))
-            .hint("started by an ordinary user, a container is in one"));
+    if typed.landlock.isolate.as_deref() == Some("landlock") {
+        return match Ids::asked(typed) {
+            Some(option) => Err(Error::new(format_args!("{option}: --isolate=landlock makes no namespaces"))),
+            None => Ok(None),
+        };
     }
+    if let (Some(_), true) = (Ids::asked(typed), userns::is_root()) {
+        return match ids {
+            Ids::Keep => Err(Error::new("--userns keep-id: root is root inside, too")
+                .hint("it is for ordinary users; --userns auto gives the container ids of its own")),
+            ids => Ok(Some(ids)),
+        };
+    }
+    enter_as_user(typed, ids).map(|()| None)
+}
+
+fn enter_as_user(typed: &mut cli::Run, ids: Ids) -> Result<()> {
     if ids == Ids::Keep && typed.user.is_none() {
         // And so the command is the caller, whatever an image says.
         let (uid, gid) = (userns::caller(), rustix::process::getegid().as_raw());
@@ -90,7 +100,7 @@ pub(super) fn enter_for(typed: &mut cli::Run) -> Result<()> {
     }
     let network = typed.net.network.as_deref().unwrap_or_default();
     match network.strip_prefix("container:") {
-        Some(_) if ids != Ids::Usual => {
+        Some(_) if !matches!(ids, Ids::Usual | Ids::Auto(_)) => {
             Err(Error::new(format_args!("--network {network}: its ids are those of the other container"))
                 .hint("leave --userns, --uidmap and --gidmap out"))
         }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::child::close_from;
 use crate::cli;
 use crate::commands::seat::{self, Aim, Found};
-use crate::commands::{machine, print, rootless};
+use crate::commands::{ids, machine, print, rootless};
 use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result};
 use crate::explain;
 use crate::ground;
@@ -82,7 +82,7 @@ pub(crate) fn plan_again(
     words: Words,
     aim: Aim,
 ) -> Result<Prepared> {
-    rootless::enter_for(&mut typed)?;
+    let ids = rootless::enter_for(&mut typed)?;
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, false)).transpose()?;
     let defaults = found.as_mut().map(|found| std::mem::take(&mut found.defaults)).unwrap_or_default();
@@ -93,8 +93,11 @@ pub(crate) fn plan_again(
         spec.want_only_files();
     }
     let (lower, lease) = found.map_or((None, None), |found| (Some(found.lower), found.lease));
+    let ids = ids::settle(ids, &spec, Some(&container.state), &container.record().id, aim)?;
     let mut found = seat::seat(&spec, Some(&container.state), &container.record().id, aim)?;
     let mut ground = ground::look(&spec)?;
+    ground.userns = ids.maps;
+    found.holding.ids = ids.lease;
     found.settle(&mut spec, &mut ground);
     let Found { seat, own, pasta, holding, .. } = found;
     let host = Host {
@@ -127,11 +130,11 @@ pub(crate) struct Prepared {
 #[inline(never)]
 fn prepare(mut typed: Box<cli::Run>) -> Result<Prepared> {
     let explain = typed.explain;
-    match rootless::enter_for(&mut typed) {
+    let ids = match rootless::enter_for(&mut typed) {
         // What would be done can be said all the same.
-        Err(_) if explain && Ids::asked(&typed).is_none() => {}
+        Err(_) if explain && Ids::asked(&typed).is_none() => None,
         other => other?,
-    }
+    };
     let root = Spec::root(&typed)?;
     let mut found = root.as_ref().map(|root| ground::find(root, explain)).transpose()?;
     let defaults = found.as_mut().map(|found| std::mem::take(&mut found.defaults)).unwrap_or_default();
@@ -170,7 +173,10 @@ fn prepare(mut typed: Box<cli::Run>) -> Result<Prepared> {
         }
     }
     let aim = if explain { Aim::Explain } else { Aim::Start };
+    let ids = ids::settle(ids, &spec, state.as_ref(), &host.id, aim)?;
     let mut found = seat::seat(&spec, state.as_ref(), &host.id, aim)?;
+    host.ground.userns = ids.maps;
+    found.holding.ids = ids.lease;
     found.settle(&mut spec, &mut host.ground);
     warn(&spec, &host, explain)?;
     let Found { seat, own, pasta, holding, .. } = found;

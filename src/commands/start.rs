@@ -11,6 +11,7 @@ use crate::cli::{self, Command};
 use crate::error::{Error, Result};
 use crate::launch;
 use crate::linux::process::Process;
+use crate::linux::userns::Maps;
 use crate::linux::{file, socket, sys};
 use crate::monitor;
 use crate::plan::Op;
@@ -69,6 +70,7 @@ pub(super) struct Files {
     _lease: Option<OwnedFd>,
     /// What is changed in the root is gone then.
     pub(super) in_memory: bool,
+    ids: Option<Maps>,
 }
 
 impl Files {
@@ -78,17 +80,23 @@ impl Files {
         let make = || {
             let Prepared { plan, lease, holding, .. } = plan(container, false, Aim::Files)?;
             let made = launch::start(&plan, false, None, Some(claim), holding)?;
-            Ok((made, lease, plan.steps.iter().any(|step| matches!(step.op, Op::OverlayRoot { upper: None, .. }))))
+            let in_memory = plan.steps.iter().any(|step| matches!(step.op, Op::OverlayRoot { upper: None, .. }));
+            Ok((made, lease, in_memory, plan.userns))
         };
         let made = make();
         // Relative paths of the caller's are still to come.
         let _ = rustix::process::fchdir(here);
-        let (made, lease, in_memory) = made.map_err(|error: Error| {
+        let (made, lease, in_memory, ids) = made.map_err(|error: Error| {
             error.within(format_args!("make the files of container {}", container.shown()))
         })?;
         // Ctrl-C is to end this: then the files go, too.
         let _ = sys::block_exactly(made.inherited.mask);
-        Ok(Self { made, _lease: lease, in_memory })
+        Ok(Self { made, _lease: lease, in_memory, ids })
+    }
+
+    /// Of a container that root gives ids of its own.
+    pub(super) fn ids(&self) -> Option<&Maps> {
+        self.ids.as_ref()
     }
 
     /// Whose root they are in.

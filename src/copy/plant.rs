@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::image::{Entry, EntryKind as Kind, components, shown};
 use crate::linux::path::{self, Links, file_type};
 use crate::linux::text::fd_path;
-use crate::linux::{file, mounts, tree, userns};
+use crate::linux::userns::{self, Maps};
+use crate::linux::{caps, file, mounts, tree};
 
 type Tried<T> = std::result::Result<T, Errno>;
 
@@ -34,6 +35,8 @@ pub(crate) struct Plant<'a> {
     keep: bool,
     nodes: bool,
     own: (u32, u32),
+    /// It grows in a container with ids of its own.
+    ids: Option<&'a Maps>,
     /// Device and inode of the topmost directory, once it is there.
     top: Option<(u64, u64)>,
     buffer: Vec<u8>,
@@ -59,9 +62,19 @@ impl<'a> Plant<'a> {
             keep: keep && root,
             nodes: nodes && root,
             own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+            ids: None,
             top: None,
             buffer: vec![0; 64 << 10],
         }
+    }
+
+    /// For a container whose own ids these are: all is made by its root, and owners are its own.
+    pub(crate) fn with_ids(self, ids: Option<&'a Maps>) -> Result<Self> {
+        if let Some(root) = ids.and_then(|ids| ids.outside([0, 0])) {
+            caps::make_files_as(root)
+                .map_err(|errno| Error::os("make files as the container's root (setfsuid)", errno))?;
+        }
+        Ok(Self { ids, ..self })
     }
 
     /// For archives, which may name what is beneath a link (lib → usr/lib).
@@ -114,6 +127,9 @@ impl<'a> Plant<'a> {
         let owner = if self.keep { (entry.uid, entry.gid) } else { self.own };
         // Set-id bits are somebody's: of another they would be a gift.
         let mode = if owner == (entry.uid, entry.gid) { entry.mode & 0o7777 } else { entry.mode & 0o1777 };
+        // Who has no number inside cannot own a file there.
+        let outside = |ids: &Maps| ids.outside(owner.into()).or_else(|| ids.outside([0, 0]));
+        let owner = self.ids.and_then(outside).map_or(owner, Into::into);
         Attributes { mode, owner: root.then_some(owner), mtime: entry.mtime }
     }
 

@@ -41,7 +41,7 @@ fn copy(source: &[u8], to: &Side, dest: &str) -> Result<()> {
     let end = Side::Host.end(source, false).unwrap();
     let target = target(to, dest.as_bytes(), source, end.kind == Some(FileType::Directory))?;
     let mut plant = Plant::new(target.base, false, false);
-    walk(&end, &target.top, &mut plant)?;
+    walk(&end, &target.top, None, &mut plant)?;
     plant.finish()
 }
 

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::image::{Entry, EntryKind as Kind, shown};
 use crate::linux::path::file_type;
 use crate::linux::text::fd_path;
+use crate::linux::userns::Maps;
 use crate::linux::{file, mounts};
 
 /// Each level is a descriptor.
@@ -38,12 +39,14 @@ struct Walk<'a> {
     linked: BTreeMap<(u64, u64), Vec<u8>>,
     /// Names of extended attributes, and one of them.
     buffer: Vec<u8>,
+    /// The files are in a container with ids of its own.
+    ids: Option<&'a Maps>,
 }
 
-/// Puts all of it, and calls the topmost `top`. Says what it leaves out.
-pub(crate) fn walk(source: &End, top: &[u8], sink: &mut dyn Sink) -> Result<()> {
-    let mut walk =
-        Walk { sink, name: top.to_vec(), levels: Vec::new(), linked: BTreeMap::new(), buffer: vec![0; 2 * XATTR] };
+/// Puts all of it, and calls the topmost `top`. Says what it leaves out. `ids` are those of the container that it is in.
+pub(crate) fn walk(source: &End, top: &[u8], ids: Option<&Maps>, sink: &mut dyn Sink) -> Result<()> {
+    let (name, levels, linked) = (top.to_vec(), Vec::new(), BTreeMap::new());
+    let mut walk = Walk { sink, name, levels, linked, buffer: vec![0; 2 * XATTR], ids };
     walk.visit(source.parent.as_fd(), &source.name)?;
     while let Some(level) = walk.levels.last_mut() {
         walk.name.truncate(level.length);
@@ -104,7 +107,7 @@ impl Walk<'_> {
             self.skip("it is a device or a FIFO (root copies those with -a)");
             return Ok(());
         }
-        let mut entry = described(&self.name, kind, &stat);
+        let mut entry = described(&self.name, kind, &stat, self.ids);
         if stat.st_nlink > 1 {
             let number = (stat.st_dev as u64, stat.st_ino as u64);
             if let Some(first) = self.linked.get(&number) {
@@ -151,7 +154,7 @@ impl Walk<'_> {
         }
         // The last is taken first.
         names.sort_by(|one, other| other.cmp(one));
-        let mut entry = described(&self.name, Kind::Directory, stat);
+        let mut entry = described(&self.name, Kind::Directory, stat, self.ids);
         self.xattrs(dir.as_fd(), &mut entry);
         self.sink.put(&entry, &mut std::io::empty())?;
         self.levels.push(Level { dir, names, length: self.name.len() });
@@ -193,14 +196,16 @@ impl Walk<'_> {
     }
 }
 
-fn described(name: &[u8], kind: Kind, stat: &Stat) -> Entry {
+fn described(name: &[u8], kind: Kind, stat: &Stat, ids: Option<&Maps>) -> Entry {
+    let owner = [stat.st_uid, stat.st_gid];
+    let [uid, gid] = ids.map_or(owner, |ids| ids.inside(owner));
     Entry {
         name: name.to_vec(),
         link: Vec::new(),
         kind,
         mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
+        uid,
+        gid,
         size: if kind == Kind::File { stat.st_size as u64 } else { 0 },
         mtime: (stat.st_mtime as _, stat.st_mtime_nsec as _),
         device: (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),

@@ -27,6 +27,10 @@ pub(super) fn text(step: &Confine) -> (String, String) {
             ),
             "the label of what is executed, by a procfs that nobody can have put anything over",
         ),
+        Confine::UserNamespace => (
+            "setns(userns, CLONE_NEWUSER)".into(),
+            "from here on it has rights over the container alone, and the ids of it",
+        ),
         Confine::Keyring => (
             "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)".into(),
             "the caller's keys are not the container's; a kernel without keys has none to hide",

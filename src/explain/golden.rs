@@ -38,7 +38,7 @@ fn hierarchies(kind: &str) -> Vec<Hierarchy> {
 }
 
 /// `new`: a kernel with the new mount calls; `old`: with mount(2) alone; `bare`: without overlayfs; `user`: for an
-/// ordinary user.
+/// ordinary user; `root`: with a user namespace that root gives.
 fn ground(kind: &str) -> Ground {
     let attr = k::MOUNT_ATTR_RDONLY | k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV | k::MOUNT_ATTR_NOEXEC;
     let unified = CgroupView { name: c"".into(), fs: FileSystem::new(c"cgroup2", "", attr) };
@@ -51,6 +51,7 @@ fn ground(kind: &str) -> Ground {
             maps: Maps::single(1000, 1000),
             groups_denied: true,
         }),
+        userns: (kind == "root").then(|| Maps { users: vec![[0, 589824, 65536]], groups: vec![[0, 589824, 65536]] }),
         ..Ground::default()
     }
 }

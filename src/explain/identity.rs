@@ -4,10 +4,15 @@ use crate::linux::text::shown;
 use crate::plan::{Op, Plan};
 use crate::spec::{Principal, User};
 
-/// Where an ordinary user is root.
+/// Where an ordinary user is root, and where root's container has its ids.
 pub(super) fn namespace(op: &Op) -> (String, &'static str) {
-    let Op::OwnUserNamespace(maps) = op else {
-        return ("setns(/proc/PID/ns/user, CLONE_NEWUSER)".into(), "nsctl is root of the container's user namespace");
+    let (maps, kinds) = match op {
+        Op::OwnUserNamespace(maps) => (maps, None),
+        Op::NewUserNamespace { maps, kinds } => (maps, Some(*kinds)),
+        _ => {
+            let why = "nsctl is root of the container's user namespace";
+            return ("setns(/proc/PID/ns/user, CLONE_NEWUSER)".into(), why);
+        }
     };
     let text = |map: &[[u32; 3]]| {
         let lines: Vec<String> =
@@ -15,6 +20,16 @@ pub(super) fn namespace(op: &Op) -> (String, &'static str) {
         lines.join("\\n")
     };
     let (users, groups) = (text(&maps.users), text(&maps.groups));
+    if let Some(kinds) = kinds {
+        return (
+            format!(
+                "clone3({{flags=CLONE_NEWUSER{}{}}}); write(/proc/PID/{{uid,gid}}_map, \"{users}\", \"{groups}\"); openat(/proc/PID/ns/…)",
+                if kinds == 0 { "" } else { "|" },
+                super::flags(u64::from(kinds))
+            ),
+            "a process that only holds them until they are open: ids of the container's own, and what its root has rights over",
+        );
+    }
     let write = if maps.users.len() + maps.groups.len() == 2 {
         format!(
             "write(/proc/self/setgroups, \"deny\"); write(/proc/self/gid_map, \"{groups}\"); write(/proc/self/uid_map, \"{users}\")"
@@ -30,7 +45,7 @@ pub(super) fn namespace(op: &Op) -> (String, &'static str) {
 
 /// What becomes the user: numbers as they are, names as what looks them up. With a root of its own it is root without a user.
 pub(super) fn text(user: Option<&User>, groups: &[Principal], plan: &Plan) -> (String, &'static str) {
-    let rooted = plan.rooted;
+    let rooted = plan.rooted || plan.userns.is_some();
     let (mut passwd, mut group) = (false, false);
     let mut named = |principal: &Principal| match principal {
         Principal::Id(id) => id.to_string(),

@@ -13,11 +13,12 @@ use crate::child::Inherited;
 use crate::linux::cgroup::Version;
 use crate::linux::join::NAMESPACES;
 use crate::linux::process::{self, Process};
+use crate::linux::userns::Maps;
 use crate::linux::{clock, file, text, userns};
 use crate::monitor::{self, Files};
 use crate::network::{Own, Seat};
 use crate::plan::{Confine, Group, Op, Plan};
-use crate::state::{self, Attachment, Cgroup, Namespaces, Privileges, Record, Status};
+use crate::state::{self, Attachment, Cgroup, Namespaces, Privileges, Record, Status, UserNamespace};
 
 /// Status, log, control socket and streams, in the container's directory.
 pub(super) fn make(
@@ -99,6 +100,7 @@ pub(super) fn record(plan: &Plan, process: &Process, inherited: &Inherited) -> R
         tty: plan.terminal,
         restart: plan.keep.as_ref().map_or("no".into(), |keep| keep.restart.text()),
         namespaces: namespaces(plan, process, inherited),
+        user_namespace: user_namespace(plan, inherited),
         init: plan.init,
         rooted: plan.rooted,
         new_cgroupns: plan.steps.iter().any(|step| matches!(step.op, Op::NewCgroupNamespace)),
@@ -168,6 +170,15 @@ fn cgroup(group: &Group) -> Cgroup {
         v2: group.version == Version::V2,
         controllers: group.names.clone(),
     }
+}
+
+fn user_namespace(plan: &Plan, inherited: &Inherited) -> Option<UserNamespace> {
+    let (maps, own) = (plan.userns.as_ref()?, inherited.userns.as_ref()?);
+    Some(UserNamespace {
+        inode: rustix::fs::fstat(own).ok()?.st_ino,
+        uid_map: Maps::text(&maps.users),
+        gid_map: Maps::text(&maps.groups),
+    })
 }
 
 /// Those that the clone made are the process's from its first moment on; it still has to join the others, but they are open here.

@@ -46,6 +46,8 @@ pub(super) struct Around<'a> {
     pub(super) route: Option<&'a Socket>,
     /// The container's directory.
     pub(super) dir: Option<BorrowedFd<'a>>,
+    /// The namespace, if it was made with a user namespace.
+    pub(super) own: Option<BorrowedFd<'a>>,
 }
 
 /// Takes one of the steps.
@@ -67,7 +69,7 @@ pub(super) fn step(
         }
         // It had to be taken to be planned.
         Op::TakeAddress(_) | Op::Ask { done: true, .. } | Op::UndoNetwork { done: true, .. } => {}
-        Op::NewNetwork => *net = Some(enter(around.any)?),
+        Op::NewNetwork => *net = Some(enter(around.any, around.own)?),
         Op::Ask { side: Side::Outside, request, .. } => {
             let outside = outside?;
             // What is asked for before there is an inside does not lead there.
@@ -108,9 +110,12 @@ pub(super) fn step(
     Ok(())
 }
 
-fn enter(any: BorrowedFd<'_>) -> Result<Net, Errno> {
+fn enter(any: BorrowedFd<'_>, own: Option<BorrowedFd<'_>>) -> Result<Net, Errno> {
     let home = namespace_of(any)?;
-    sys::unshare(k::CLONE_NEWNET)?;
+    match own {
+        Some(own) => rustix::thread::move_into_link_name_space(own, Some(LinkNameSpaceType::Network))?,
+        None => sys::unshare(k::CLONE_NEWNET)?,
+    }
     Ok(Net { inside: Socket::route()?, home, here: OnceCell::new() })
 }
 

@@ -6,6 +6,8 @@ pub(crate) use names::NAMES;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::sys;
+
 /// All that the process may have.
 pub(crate) const ALL: u64 = u64::MAX;
 
@@ -74,6 +76,14 @@ pub(crate) fn bound(mask: u64, closed: bool) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Files are made as this user's and group's from here on; the rights over the files of all others stay, which go with root's own
+/// number otherwise (capabilities(7), "Effect of user ID changes on capabilities"). Does not allocate.
+pub(crate) fn make_files_as([user, group]: [u32; 2]) -> Result<(), Errno> {
+    sys::set_file_ids(user, group)?;
+    let sets = rustix::thread::capabilities(None)?;
+    rustix::thread::set_capabilities(None, CapabilitySets { effective: sets.permitted, ..sets })
 }
 
 /// Root keeps those of `mask` that it has. Another user has those of `given`, which execve(2) leaves alone only when they are

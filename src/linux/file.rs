@@ -24,6 +24,12 @@ pub(crate) fn handle(path: &CStr) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(rustix::fs::CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// The same of a single name in a directory, itself if it is a link.
+pub(crate) fn handle_in(dir: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+}
+
 /// Opens a directory that is no symbolic link itself.
 pub(crate) fn open_dir(dir: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
     let flags = ALWAYS | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;

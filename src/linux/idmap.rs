@@ -1,4 +1,5 @@
-//! A user namespace that only holds a map of ids, for mounts (mount_setattr(2), "ID-mapped mounts").
+//! A user namespace with a map of ids: that of a container, or one that only holds the map, for mounts (mount_setattr(2), "ID-mapped
+//! mounts").
 
 use std::ffi::{CStr, CString};
 use std::fmt::Write;
@@ -25,10 +26,20 @@ pub(crate) fn is_map(ranges: &[[u32; 3]]) -> bool {
     ranges.len() <= MOST && ranges.iter().all(fits) && (0..ranges.len()).all(alone)
 }
 
-/// Ranges of (on the disk, seen, how many).
+/// Of a container's namespace, ranges of (inside, outside, how many); of a mount's, of (on the disk, seen, how many).
 pub(crate) fn make(users: &[[u32; 3]], groups: &[[u32; 3]]) -> Result<OwnedFd, Errno> {
+    Ok(make_with(users, groups, &[])?.remove(0))
+}
+
+/// The user namespace, and namespaces of these kinds and names that belong to it.
+pub(crate) fn make_with(
+    users: &[[u32; 3]],
+    groups: &[[u32; 3]],
+    more: &[(u32, &str)],
+) -> Result<Vec<OwnedFd>, Errno> {
     let own = rustix::process::getpid();
-    match process::spawn(u64::from(k::CLONE_NEWUSER), None)? {
+    let kinds = more.iter().fold(k::CLONE_NEWUSER, |kinds, (kind, _)| kinds | kind);
+    match process::spawn(u64::from(kinds), None)? {
         Spawned::Child { .. } => {
             // Only its namespace is wanted. Signals are blocked, so that it waits until it is killed; not longer than its parent.
             let _ = sys::signal_when_parent_ends(libc::SIGKILL);
@@ -40,15 +51,20 @@ pub(crate) fn make(users: &[[u32; 3]], groups: &[[u32; 3]]) -> Result<OwnedFd, E
             }
         }
         Spawned::Parent(holder) => {
-            let made = map(holder.pid, users, groups);
+            let open = |name: &str| file::open(CWD, &path_of(holder.pid, &["ns/", name].concat()));
+            let made = map(holder.pid, users, groups)
+                .and_then(|()| std::iter::once("user").chain(more.iter().map(|(_, name)| *name)).map(open).collect());
             holder.end();
             made
         }
     }
 }
 
-fn map(pid: i32, users: &[[u32; 3]], groups: &[[u32; 3]]) -> Result<OwnedFd, Errno> {
-    let c_path = |name: &str| CString::new(format!("/proc/{pid}/{name}")).unwrap_or_default();
+fn path_of(pid: i32, name: &str) -> CString {
+    CString::new(format!("/proc/{pid}/{name}")).unwrap_or_default()
+}
+
+fn map(pid: i32, users: &[[u32; 3]], groups: &[[u32; 3]]) -> Result<(), Errno> {
     let write = |path: &CStr, ranges: &[[u32; 3]]| {
         let mut text = String::new();
         for [inside, outside, count] in ranges {
@@ -56,7 +72,6 @@ fn map(pid: i32, users: &[[u32; 3]], groups: &[[u32; 3]]) -> Result<OwnedFd, Err
         }
         file::write(CWD, path, text.as_bytes())
     };
-    write(&c_path("uid_map"), users)?;
-    write(&c_path("gid_map"), groups)?;
-    file::open(CWD, &c_path("ns/user"))
+    write(&path_of(pid, "uid_map"), users)?;
+    write(&path_of(pid, "gid_map"), groups)
 }

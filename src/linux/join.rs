@@ -1,11 +1,11 @@
 //! Another process's namespaces and root, found by its pid and made sure of.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
 use linux_raw_sys::general as k;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::ThreadNameSpaceType;
@@ -99,6 +99,35 @@ pub(crate) fn namespace(process: &Stranger, name: &'static str, inode: u64) -> R
     }
 }
 
+/// The user namespace of that number, in which the commands of a process are, but it itself may not be: it has the namespace open
+/// then.
+pub(crate) fn user_namespace(process: &Stranger, inode: u64) -> Result<OwnedFd, Refusal> {
+    let refused = |errno| Refusal::Proc("ns/user", errno);
+    let path = |name: &str| CString::new(format!("/proc/{}/{name}", process.pid)).unwrap_or_default();
+    let own = file::open(CWD, &path("ns/user")).map_err(refused)?;
+    let number = |file: &OwnedFd| rustix::fs::fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
+    let (device, its) = number(&own).map_err(refused)?;
+    let found = if its == inode {
+        Some(own)
+    } else {
+        let dir = file::open_dir(CWD, &path("fd")).map_err(refused)?;
+        let open = Dir::read_from(&dir).map_err(refused)?;
+        let is_it = |name: &&CStr| {
+            rustix::fs::statat(&dir, *name, AtFlags::empty())
+                .is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (device, inode))
+        };
+        let names: Vec<CString> = open.filter_map(|entry| Some(entry.ok()?.file_name().to_owned())).collect();
+        let name = names.iter().map(CString::as_c_str).find(is_it).ok_or(Refusal::Changed("user"))?;
+        let file = file::open(&dir, name).map_err(refused)?;
+        Some(file).filter(|file| number(file) == Ok((device, inode)))
+    };
+    match found {
+        Some(found) if process.is_there() => Ok(found),
+        Some(_) => Err(Refusal::Proc("", Errno::SRCH)),
+        None => Err(Refusal::Changed("user")),
+    }
+}
+
 /// How a machine is called in a UTS namespace: by going there, and back.
 pub(crate) fn host_name(uts: &OwnedFd) -> Result<CString, Errno> {
     let home = file::open(CWD, c"/proc/self/ns/uts")?;
@@ -116,6 +145,8 @@ pub(crate) struct Target {
     /// Only without a pidfd: each by its file, in the order of [`NAMESPACES`].
     files: Vec<(u32, OwnedFd)>,
     root: OwnedFd,
+    /// That of the container's commands, where its PID 1 is not in it.
+    user: Option<OwnedFd>,
 }
 
 /// Why it cannot be joined.
@@ -128,7 +159,12 @@ pub(crate) enum Refusal {
 
 impl Target {
     /// `inodes` says what the namespaces must be. The process is looked at again afterwards, so that it was it all the time.
-    pub(crate) fn open(process: Stranger, inodes: impl Fn(&str) -> Option<u64>) -> Result<Self, Refusal> {
+    /// `user` is the number of the user namespace of its commands, if they have one that PID 1 is not in.
+    pub(crate) fn open(
+        process: Stranger,
+        inodes: impl Fn(&str) -> Option<u64>,
+        user: Option<u64>,
+    ) -> Result<Self, Refusal> {
         let dir = CString::new(format!("/proc/{}", process.pid)).unwrap_or_default();
         let dir = file::open_dir(CWD, &dir).map_err(|errno| Refusal::Proc("", errno))?;
         let mut target = Self {
@@ -137,6 +173,7 @@ impl Target {
             root: rustix::fs::openat(&dir, c"root", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|errno| Refusal::Proc("root", errno))?,
             pidfd: None,
+            user: user.map(|inode| user_namespace(&process, inode)).transpose()?,
         };
         for (kind, name) in NAMESPACES {
             let Some(inode) = inodes(name) else { continue };
@@ -158,6 +195,10 @@ impl Target {
         }
         target.pidfd = process.pidfd;
         Ok(target)
+    }
+
+    pub(crate) fn take_user(&mut self) -> Option<OwnedFd> {
+        self.user.take()
     }
 
     /// For the processes that are cloned from now on.

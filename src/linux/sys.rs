@@ -303,6 +303,18 @@ pub(crate) fn unshare(namespaces: u32) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_unshare, namespaces as c_long) }).map(|_| ())
 }
 
+/// setfsgid(2) and setfsuid(2): whose the files are that this process makes from here on. They cannot fail, so what came of them is
+/// looked at. EPERM: they are not these.
+pub(crate) fn set_file_ids(user: u32, group: u32) -> Result<(), Errno> {
+    // SAFETY: no memory is involved; -1 is nobody, and only asks.
+    let is = unsafe {
+        libc::setfsgid(group);
+        libc::setfsuid(user);
+        [libc::setfsuid(u32::MAX) as u32, libc::setfsgid(u32::MAX) as u32]
+    };
+    if is == [user, group] { Ok(()) } else { Err(Errno::PERM) }
+}
+
 /// keyctl(2): a new session keyring without a name, instead of the one that this process shares with its caller.
 pub(crate) fn new_session_keyring() -> Result<(), Errno> {
     const KEYCTL_JOIN_SESSION_KEYRING: c_long = 1;

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::thread::LinkNameSpaceType;
 
 use super::file;
+use super::idmap::is_map;
 use super::process::{self, Ended, Process, Spawned};
 use super::sys::{self, StringArray};
 use super::users::{self, Who};
@@ -116,15 +117,43 @@ impl Maps {
 
     /// What the kernel says of this process.
     fn of_this_process() -> Self {
-        let read = |path: &CStr| {
-            let text = file::read_text(CWD, path).unwrap_or_default();
-            let line = |line: &str| {
-                let mut words = line.split_whitespace().map(str::parse);
-                Some([words.next()?.ok()?, words.next()?.ok()?, words.next()?.ok()?])
-            };
-            text.lines().filter_map(line).collect()
+        let read = |path: &CStr| file::read_text(CWD, path).unwrap_or_default();
+        Self::read(&read(c"/proc/self/uid_map"), &read(c"/proc/self/gid_map"))
+    }
+
+    /// Lines of INSIDE OUTSIDE COUNT, as the kernel writes and reads them; others are passed over.
+    pub(crate) fn read(users: &str, groups: &str) -> Self {
+        let line = |line: &str| {
+            let mut words = line.split_whitespace().map(str::parse);
+            Some([words.next()?.ok()?, words.next()?.ok()?, words.next()?.ok()?])
         };
-        Self { users: read(c"/proc/self/uid_map"), groups: read(c"/proc/self/gid_map") }
+        let map = |text: &str| text.lines().filter_map(line).filter(|range| is_map(&[*range])).collect();
+        Self { users: map(users), groups: map(groups) }
+    }
+
+    /// The same as text.
+    pub(crate) fn text(map: &[[u32; 3]]) -> String {
+        map.iter().map(|[inside, outside, count]| format!("{inside} {outside} {count}\n")).collect()
+    }
+
+    /// A user and a group of the container's, as the host numbers them. None: one of them has no number there.
+    pub(crate) fn outside(&self, [user, group]: [u32; 2]) -> Option<[u32; 2]> {
+        Some([self.user_outside(user)?, self.group_outside(group)?])
+    }
+
+    /// The other way round; who has no number inside is nobody.
+    pub(crate) fn inside(&self, [user, group]: [u32; 2]) -> [u32; 2] {
+        /// As the kernel shows them (/proc/sys/kernel/overflowuid).
+        const NOBODY: u32 = 65534;
+        [(&self.users, user), (&self.groups, group)].map(|(map, id)| through(map, id, [1, 0]).unwrap_or(NOBODY))
+    }
+
+    pub(crate) fn user_outside(&self, user: u32) -> Option<u32> {
+        through(&self.users, user, [0, 1])
+    }
+
+    pub(crate) fn group_outside(&self, group: u32) -> Option<u32> {
+        through(&self.groups, group, [0, 1])
     }
 
     pub(crate) fn has_user(&self, id: u32) -> bool {
@@ -158,7 +187,13 @@ fn around(id: u32, ranges: &[(u32, u32)]) -> Option<Vec<[u32; 3]>> {
 }
 
 fn has(map: &[[u32; 3]], id: u32) -> bool {
-    map.iter().any(|[inside, _, count]| id >= *inside && id - inside < *count)
+    through(map, id, [0, 1]).is_some()
+}
+
+/// An id of the column `from`, as the column `to` has it.
+fn through(map: &[[u32; 3]], id: u32, [from, to]: [usize; 2]) -> Option<u32> {
+    let range = map.iter().find(|range| id >= range[from] && id - range[from] < range[2])?;
+    Some(range[to] + (id - range[from]))
 }
 
 /// What it took to get there.
@@ -285,6 +320,9 @@ pub(crate) fn survives(text: &[u8]) {
     let maps = Maps::default().with(&ranges, &ranges);
     assert!(super::idmap::is_map(&maps.users) && maps.users == maps.groups);
     assert!(!maps.has_user(u32::MAX));
+    let read = Maps::read(&String::from_utf8_lossy(text), "0 5 2");
+    assert_eq!(Maps::read(&Maps::text(&read.users), "0 5 2"), read);
+    assert!(read.outside([7, 1]).is_none_or(|there| read.groups != [[0, 5, 2]] || there[1] == 6));
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use crate::linux::sys::net::{RangeLock, range_lock};
 /// What is held of a network when a start begins.
 #[derive(Default)]
 pub(crate) struct Holding {
+    /// The ids of its user namespace are nobody else's while this is open.
+    pub(crate) ids: Option<OwnedFd>,
     /// A place on a network of nsctl's.
     pub(crate) stay: Option<Stay>,
     /// The network namespace of another container.

@@ -25,6 +25,8 @@ pub(crate) enum Confine {
     Umask(u32),
     /// What is executed has this label.
     Label(Lsm, CString),
+    /// Into the container's user namespace. It holds all rights over that one then, and none over the host.
+    UserNamespace,
     /// A session keyring of its own.
     Keyring,
     /// No process gets others than these capabilities. `closed`: none would gain any by what it executes.
@@ -69,9 +71,10 @@ pub(super) fn resources(privileges: &Privileges, oom_score: Option<i32>) -> impl
 }
 
 /// Who the command is, and what it can do as that: `user` is the step that makes it somebody, `dies` the signal that shall end it with
-/// its supervisor. A filter is taken that cannot wait for [`last`].
+/// its supervisor. `own_ids`: the container has a user namespace, which root gave it. A filter is taken that cannot wait for [`last`].
 pub(super) fn identity(
     privileges: &Privileges,
+    own_ids: bool,
     user: Option<Op>,
     dies: Option<i32>,
     filter: &mut Option<Filter>,
@@ -86,6 +89,8 @@ pub(super) fn identity(
         // AppArmor's file takes a command, SELinux's the context itself.
         label(Lsm::AppArmor, "exec ", privileges.apparmor.as_deref()),
         label(Lsm::SeLinux, "", privileges.selinux.as_deref()),
+        // Only the host's root can mount a procfs of its own, as a label takes; and all that is dropped below comes back with this.
+        confine(own_ids, Confine::UserNamespace),
         // Before the filter, which refuses it, and its failure is silent.
         confine(own, Confine::Keyring),
         early.map(|filter| seccomp(privileges, filter)),

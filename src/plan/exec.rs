@@ -11,9 +11,9 @@ use crate::linux::cgroup::{LEAF, Version};
 use crate::linux::landlock::Abi;
 use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
-use crate::linux::userns::UserNamespace;
+use crate::linux::userns::{Maps, UserNamespace};
 use crate::spec::Exec;
-use crate::state::{Cgroup, Record};
+use crate::state::{self, Cgroup, Record};
 
 impl Plan {
     pub(crate) fn exec(
@@ -24,7 +24,8 @@ impl Plan {
         own: Option<&UserNamespace>,
     ) -> Self {
         let groups: Vec<Group> = record.cgroups.iter().map(|cgroup| group(cgroup, record.delegated)).collect();
-        let steps = steps(&mut spec, record, &groups, &programs, landlock, own);
+        let given = record.user_namespace.as_ref().map(state::UserNamespace::maps);
+        let steps = steps(&mut spec, record, &groups, &programs, landlock, (own, given.as_ref()));
         let privileges = spec.privileges;
         let variable = |(name, value): (OsString, OsString)| {
             CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
@@ -59,6 +60,7 @@ impl Plan {
             memory: None,
             privileges,
             groups_denied: own.is_some_and(|own| own.groups_denied),
+            userns: given,
         }
     }
 }
@@ -83,7 +85,7 @@ fn steps(
     groups: &[Group],
     programs: &[CString],
     landlock: Abi,
-    own: Option<&UserNamespace>,
+    (own, given): (Option<&UserNamespace>, Option<&Maps>),
 ) -> Vec<Step> {
     let (privileges, mut filter) = (&spec.privileges, spec.seccomp.take());
     let listens = filter.as_ref().is_some_and(|filter| filter.listener().is_some());
@@ -127,8 +129,12 @@ fn steps(
     if record.new_cgroupns {
         add(who, Op::NewCgroupNamespace);
     }
+    let owner = given.and_then(|maps| maps.outside([0, 0]));
+    if let Some(owner) = owner.filter(|_| spec.terminal || spec.workdir.is_some()) {
+        add(who, Op::MakeFilesAs(owner));
+    }
     if spec.terminal {
-        add(who, Op::OpenTerminal { devpts: Some(super::tree::devpts(super::tree::has_tty_group(own))) });
+        add(who, Op::OpenTerminal { devpts: Some(super::tree::devpts(super::tree::tty_group(own, given))) });
         add(who, Op::SendTerminal);
         add(who, Op::TakeTerminal);
     }
@@ -141,7 +147,9 @@ fn steps(
     }
     let user = Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() };
     let dies = (!spec.detach).then_some(libc::SIGKILL);
-    confine::identity(privileges, Some(user), dies, &mut filter).into_iter().for_each(|op| add(who, op));
+    confine::identity(privileges, given.is_some(), Some(user), dies, &mut filter)
+        .into_iter()
+        .for_each(|op| add(who, op));
     add(who, Op::RestoreSignals);
     add(who, Op::CloseOnExec { first: 3 });
     confine::last(privileges, landlock, programs, filter).into_iter().for_each(|op| add(who, op));

@@ -50,6 +50,13 @@ pub(crate) enum Op {
     JoinUserNamespaceOf {
         pid: i32,
     },
+    /// A user namespace for the container, and those of its others that are to belong to it: the first of [`Plan::joined`].
+    NewUserNamespace {
+        maps: Maps,
+        kinds: u32,
+    },
+    /// What is made from here on belongs to this user and group of the host's.
+    MakeFilesAs([u32; 2]),
     DefaultSigchld,
     BlockSignals,
     Pair,
@@ -174,6 +181,16 @@ pub(crate) enum Op {
     },
     /// A user namespace that only holds a map of ids.
     MakeIdMap(IdMap),
+    /// A source as the container's user namespace numbers the owners in it: a mount of its own from here on, attached to the stage.
+    MapSource {
+        source: usize,
+    },
+    /// The same for `--overlay-upper`, whose two directories, of these names, must be in one mount: `above` is the source that they are in.
+    MapUpper {
+        above: usize,
+        sources: [usize; 2],
+        names: [CString; 2],
+    },
     OpenNamespace {
         path: CString,
         kind: u32,
@@ -223,9 +240,11 @@ pub(crate) enum Op {
     HostTree {
         stage: bool,
     },
+    /// `mapped`: as the container's user namespace numbers the owners.
     MountImage {
         source: usize,
         fs: &'static CStr,
+        mapped: bool,
     },
     BindRoot {
         lowers: Lowers,

@@ -11,7 +11,7 @@ use crate::spec::{self, Changes, Namespace, Spec, What};
 
 mod defaults;
 pub(crate) use defaults::{DEVICES, is_in_every_dev};
-pub(super) use defaults::{devpts, has_tty_group};
+pub(super) use defaults::{devpts, tty_group};
 
 /// Whose directory a path is relative to. What is mounted on /proc, /sys and /dev is reached by the descriptor that came of
 /// mounting it, so that nobody who can write to the root leads us elsewhere by renaming.
@@ -98,7 +98,8 @@ pub(crate) enum Mount {
         name: CString,
         mode: u32,
         device: u64,
-        owner: [u32; 2],
+        /// None: who makes it.
+        owner: Option<[u32; 2]>,
     },
     Link {
         name: CString,
@@ -281,11 +282,12 @@ impl Steps<'_> {
             }
             Some(Lower::File { path, fs }) => {
                 let source = self.source(&path.clone());
-                self.ops.push(Op::MountImage { source, fs });
+                self.ops.push(Op::MountImage { source, fs, mapped: ground.userns.is_some() });
                 Lowers::Image
             }
             None => Lowers::Sources(Vec::new()),
         };
+        self.map_layers(&lowers)?;
         let attr = k::MOUNT_ATTR_NODEV;
         match &root.changes {
             Changes::Direct => self.ops.push(Op::BindRoot { lowers, attr }),
@@ -301,9 +303,31 @@ impl Steps<'_> {
             Changes::Kept(dir) => {
                 let work = CString::new([dir.to_bytes(), b".work"].concat()).unwrap_or_default();
                 self.before_clone.push(Op::MakeUpper { upper: dir.clone(), work: work.clone() });
-                let upper = Some([self.source(dir), self.source(&work)]);
-                self.ops.push(Op::OverlayRoot { lowers, upper, attr });
+                let sources = [self.source(dir), self.source(&work)];
+                if ground.userns.is_some() {
+                    let (above, name) = above(dir);
+                    let work = CString::new([name.to_bytes(), b".work"].concat()).unwrap_or_default();
+                    let above = self.source(&above);
+                    self.ops.push(Op::MapUpper { above, sources, names: [name, work] });
+                }
+                self.ops.push(Op::OverlayRoot { lowers, upper: Some(sources), attr });
             }
+        }
+        Ok(())
+    }
+
+    /// What root's files are to the host they are to the root inside: nothing is written to them for that.
+    fn map_layers(&mut self, lowers: &Lowers) -> Result<()> {
+        let ground = &self.host.ground;
+        if ground.userns.is_none() {
+            return Ok(());
+        }
+        if !(ground.api.fds && ground.api.setattr) {
+            return Err(Error::new("this kernel cannot show the root's files to other users as theirs")
+                .hint("a root in a user namespace takes Linux 5.12, with changes over it 5.19; leave --userns out"));
+        }
+        if let Lowers::Sources(sources) = lowers {
+            self.ops.extend(sources.iter().map(|source| Op::MapSource { source: *source }));
         }
         Ok(())
     }
@@ -334,13 +358,17 @@ impl Steps<'_> {
                         ))
                         .hint("idmap takes open_tree(2) and mount_setattr(2), Linux 5.12"));
                     }
-                    let map = idmap.clone().map(|map| self.map(map));
+                    let map = match idmap {
+                        None => None,
+                        Some(map) if map.users.is_empty() => Some(self.own_map(mount.option)?),
+                        Some(map) => Some(self.map(map.clone())),
+                    };
                     Mount::Bind { source, cloned: api.fds, recursive: *recursive, map, change, spread, at }
                 }
                 What::Fs { fs, options } => {
                     let name = if *fs == "cgroup" { "cgroup2" } else { fs };
                     let name = CString::new(name).unwrap_or_default();
-                    let fs = FileSystem::new(&name, options, change.set);
+                    let fs = FileSystem::new(&name, &self.owned(options)?, change.set);
                     Mount::Fs { fs, at, keep: None, optional: false }
                 }
                 What::Overlay { lowers, upper } => {
@@ -354,11 +382,34 @@ impl Steps<'_> {
         Ok(())
     }
 
-    /// The number of a user namespace that has this map.
+    /// The number of a user namespace that has this map. The container's own is the first.
     fn map(&mut self, map: spec::IdMap) -> usize {
         let number = self.before_clone.iter().filter(|op| matches!(op, Op::MakeIdMap(_))).count();
         self.before_clone.push(Op::MakeIdMap(map));
-        number
+        number + usize::from(self.host.ground.userns.is_some())
+    }
+
+    fn own_map(&self, option: &str) -> Result<usize> {
+        if self.host.ground.userns.is_some() {
+            return Ok(0);
+        }
+        Err(Error::new(format_args!("{option}: idmap without ranges is the container's own map, and it has none"))
+            .hint("--userns auto gives it one; ranges are such as idmap=uids=0-1000-1"))
+    }
+
+    /// Options of a file system. Its uid= and gid= are numbers of the container's, and the kernel takes those of who mounts it.
+    fn owned(&self, options: &str) -> Result<String> {
+        let Some(maps) = &self.host.ground.userns else { return Ok(options.into()) };
+        let outside = |option: &str| {
+            let Some((key @ ("uid" | "gid"), id)) = option.split_once('=') else { return Ok(option.into()) };
+            let id = id
+                .parse()
+                .ok()
+                .and_then(|id| if key == "uid" { maps.user_outside(id) } else { maps.group_outside(id) });
+            let id = id.ok_or_else(|| Error::new(format_args!("{option}: the container has no such number")))?;
+            Ok(format!("{key}={id}"))
+        };
+        Ok(options.split(',').map(outside).collect::<Result<Vec<String>>>()?.join(","))
     }
 
     fn sysctls(&mut self) {
@@ -375,6 +426,16 @@ impl Steps<'_> {
         }
         Tree { before_clone: self.before_clone, sources, tree: self.ops }
     }
+}
+
+/// A directory, and what another one is called in it.
+fn above(dir: &CStr) -> (CString, CString) {
+    let path = dir.to_bytes();
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let at = path.iter().rposition(|byte| *byte == b'/');
+    let (above, name) = at.map_or((&b"."[..], path), |at| (&path[..at.max(1)], &path[at + 1..]));
+    let c_string = |bytes: &[u8]| CString::new(bytes).unwrap_or_default();
+    (c_string(above), c_string(name))
 }
 
 /// What the root stands on.

@@ -33,8 +33,9 @@ pub(crate) struct Mount {
     pub(crate) spread: Change,
 }
 
-/// Owners of files as they are on the disk → as they are seen: ranges of (on the disk, seen, how many).
-#[derive(Debug, PartialEq, Clone)]
+/// Owners of files as they are on the disk → as they are seen: ranges of (on the disk, seen, how many). None at all: as the
+/// container's own user namespace has them.
+#[derive(Debug, PartialEq, Clone, Default)]
 pub(crate) struct IdMap {
     pub(crate) users: Vec<[u32; 3]>,
     pub(crate) groups: Vec<[u32; 3]>,
@@ -78,7 +79,7 @@ pub(super) fn volume(typed: &OsStr) -> Result<Mount> {
                 Some(("idmap", ranges)) => {
                     idmap = Some(id_map(ranges).ok_or_else(|| wrong("no map of ids", ID_MAP))?)
                 }
-                _ if option == "idmap" => return Err(wrong("idmap needs its ranges", ID_MAP)),
+                _ if option == "idmap" => idmap = Some(IdMap::default()),
                 _ => return Err(wrong(&format!("there is no option {option}"), OPTIONS)),
             },
         }
@@ -94,7 +95,7 @@ fn private() -> Change {
 }
 
 const OPTIONS: &str = "there are ro, rw, nosuid, suid, nodev, dev, noexec, exec, noatime, [r]private, [r]slave, [r]shared, \
-                       bind, rbind, nocopy, idmap=…";
+                       bind, rbind, nocopy, idmap[=…]";
 const ID_MAP: &str = "such as idmap=uids=0-1000-1;gids=0-1000-1: on the disk, seen, how many; more ranges after #";
 
 /// `DST[:OPTION,…]`
@@ -192,6 +193,7 @@ impl<'a> Words<'a> {
             ("idmap", Some(ranges), _) => {
                 self.idmap = Some(id_map(ranges).ok_or_else(|| ("no map of ids".to_string(), ID_MAP))?);
             }
+            ("idmap", None, _) => self.idmap = Some(IdMap::default()),
             (_, None, _) if flag(key, &mut self.change) => self.writable |= key == "rw",
             _ => return Err((format!("{key} is unknown or has a wrong value"), "see nsctl run --help")),
         }

@@ -1,14 +1,20 @@
-//! `--userns`, `--uidmap` and `--gidmap`: which ids an ordinary user's container has.
+//! `--userns`, `--uidmap` and `--gidmap`: which ids a container has.
 
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::linux::idmap::is_map;
 use crate::linux::userns::Maps;
+use crate::linux::users;
+
+/// As many as users and groups of a distribution need: nobody is 65534.
+const AUTO: u32 = 65536;
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Ids {
-    /// Root inside is the caller; the ranges that it has follow from 1 on.
+    /// Of an ordinary user: root inside is the caller; the ranges that it has follow from 1 on. Of root: the host's.
     Usual,
+    /// So many that nobody else has. Of an ordinary user, who has no others than his own: as usual.
+    Auto(u32),
     /// The caller has the same id inside; its ranges are around it.
     Keep,
     /// As they are, (inside, outside, how many).
@@ -31,14 +37,19 @@ impl Ids {
                     _ => Maps { users, groups },
                 }))
             }
-            None | Some("host" | "auto") => Ok(Self::Usual),
+            None | Some("host") => Ok(Self::Usual),
+            Some("auto") => Ok(Self::Auto(AUTO)),
             Some("keep-id") => Ok(Self::Keep),
             Some(kind) if kind.as_bytes().first().is_some_and(u8::is_ascii_digit) => {
                 let map = list("--userns", &[kind.to_string()])?;
                 Ok(Self::Given(Maps { users: map.clone(), groups: map }))
             }
-            Some(kind) => Err(Error::new(format_args!("--userns {kind} is unknown"))
-                .hint("it is host, auto, keep-id or INSIDE:OUTSIDE:COUNT[,…]")),
+            Some(kind) => match kind.strip_prefix("auto:size=").map(|size| users::id(size.as_bytes())) {
+                Some(Some(Ok(size @ 1..))) => Ok(Self::Auto(size)),
+                Some(_) => Err(Error::new(format_args!("--userns {kind}: that is no number of ids"))),
+                None => Err(Error::new(format_args!("--userns {kind} is unknown"))
+                    .hint("it is host, auto, auto:size=N, keep-id or INSIDE:OUTSIDE:COUNT[,…]")),
+            },
         }
     }
 
@@ -87,7 +98,12 @@ mod tests {
     #[test]
     fn kinds_and_maps() {
         assert_eq!(of(None, &[], &[]).unwrap(), Ids::Usual);
-        assert_eq!(of(Some("auto"), &[], &[]).unwrap(), Ids::Usual);
+        assert_eq!(of(Some("host"), &[], &[]).unwrap(), Ids::Usual);
+        assert_eq!(of(Some("auto"), &[], &[]).unwrap(), Ids::Auto(65536));
+        assert_eq!(of(Some("auto:size=9"), &[], &[]).unwrap(), Ids::Auto(9));
+        for wrong in ["auto:", "auto:size=", "auto:size=0", "auto:size=-1", "auto:size=4294967296", "auto:sizes=1"] {
+            assert!(of(Some(wrong), &[], &[]).is_err(), "{wrong}");
+        }
         assert_eq!(of(Some("keep-id"), &[], &[]).unwrap(), Ids::Keep);
         let both = maps(&[[0, 7, 1], [1, 100, 9]], &[[0, 7, 1], [1, 100, 9]]);
         assert_eq!(of(Some("0:7:1,1:100:9"), &[], &[]).unwrap(), both);

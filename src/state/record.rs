@@ -9,6 +9,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use super::{Privileges, RECORD};
+use crate::linux::userns::Maps;
 use crate::linux::{cgroup, file};
 use crate::network::PHYSICAL;
 
@@ -42,6 +43,8 @@ pub(crate) struct Record {
     /// As typed: no, on-failure:N, always, unless-stopped.
     pub(crate) restart: String,
     pub(crate) namespaces: Namespaces,
+    /// That which root gave to its commands; its PID 1 is not there.
+    pub(crate) user_namespace: Option<UserNamespace>,
     /// nsctl is its PID 1.
     pub(crate) init: bool,
     /// It has a root of its own.
@@ -78,6 +81,21 @@ pub(crate) struct Attachment {
     pub(crate) mac: String,
     /// `0.0.0.0:8080->80/tcp`
     pub(crate) ports: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub(crate) struct UserNamespace {
+    /// The number of its inode.
+    pub(crate) inode: u64,
+    /// As the kernel has them: lines of INSIDE OUTSIDE COUNT.
+    pub(crate) uid_map: String,
+    pub(crate) gid_map: String,
+}
+
+impl UserNamespace {
+    pub(crate) fn maps(&self) -> Maps {
+        Maps::read(&self.uid_map, &self.gid_map)
+    }
 }
 
 /// A container's group in one hierarchy.
@@ -152,7 +170,12 @@ pub(super) fn write(dir: BorrowedFd<'_>, temporary: &CStr, record: &Record) -> R
 #[cfg(any(test, fuzzing))]
 pub(super) fn survives(text: &str) -> Option<Record> {
     let record: Record = json::from_str(text).ok()?;
-    let _ = (record.lent(), record.age(), record.places().count());
+    let _ = (
+        record.lent(),
+        record.age(),
+        record.places().count(),
+        record.user_namespace.as_ref().map(UserNamespace::maps),
+    );
     assert!(json::from_str::<Record>(&json::to_string(&record)).is_ok_and(|again| again == record));
     Some(record)
 }

@@ -13,6 +13,7 @@ pub(super) fn sentence(step: &Confine, errno: Errno) -> Error {
         Confine::Nice(priority) => format!("set --nice {priority}"),
         Confine::Limit { typed, .. } => format!("set --ulimit {typed}"),
         Confine::Label(_, label) => format!("label the command '{}'", shown(label)),
+        Confine::UserNamespace => "enter the container's user namespace".into(),
         Confine::Umask(_) | Confine::Keyring => "set what the command inherits".into(),
         Confine::Bound { .. } | Confine::KeepCapabilities | Confine::Capabilities { .. } => {
             "drop capabilities".into()

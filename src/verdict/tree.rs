@@ -18,6 +18,8 @@ pub(super) fn is_about(op: &Op) -> bool {
         op,
         Op::MakeUpper { .. }
             | Op::MakeIdMap(_)
+            | Op::MapSource { .. }
+            | Op::MapUpper { .. }
             | Op::OpenSource { .. }
             | Op::CloneSource { .. }
             | Op::TopOfMounts
@@ -40,6 +42,7 @@ pub(super) fn sentence(op: &Op, errno: Errno) -> Error {
         Op::MakeUpper { upper, work } => return unfit_upper(&upper.to_string_lossy(), work, errno),
         Op::BeUser { user, groups } => return no_such_user(user.as_ref(), groups, errno),
         Op::MakeIdMap(_) => "make the map of ids".to_string(),
+        Op::MapSource { .. } | Op::MapUpper { .. } => "show the root's files as the container's own".into(),
         Op::OpenSource { path } => format!("open {}", shown(path)),
         Op::CloneSource { .. } => "clone a mount with its propagation".into(),
         Op::TopOfMounts => "go to the root of the mount namespace".into(),
@@ -69,6 +72,9 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
         }
         (Op::MountImage { .. }, Errno::NODEV) => {
             "the kernel lacks this file system: CONFIG_SQUASHFS, CONFIG_EROFS_FS, CONFIG_EXT4_FS, or modprobe"
+        }
+        (Op::MapSource { .. } | Op::MapUpper { .. } | Op::MountImage { mapped: true, .. }, Errno::INVAL) => {
+            "its file system, or this kernel for it, cannot map owners (ext4, xfs: Linux 5.12, overlayfs never); leave --userns out"
         }
         (Op::MountImage { .. }, Errno::INVAL) => {
             "the image is damaged, or uses a compression or feature that this kernel lacks; dmesg tells"
@@ -191,6 +197,9 @@ fn no_such_user(user: Option<&User>, groups: &[Principal], errno: Errno) -> Erro
         }
         (Errno::INVAL, _) if userns::own().is_some() => {
             Error::os("change user and groups", errno).hint("there is no such id in the container: more than one take newuidmap and newgidmap (package uidmap) and ranges in /etc/subuid and /etc/subgid")
+        }
+        (Errno::INVAL, _) => {
+            Error::os("change user and groups", errno).hint("who is asked for is not in the container's map of ids")
         }
         (Errno::PERM, _) => Error::os("change user and groups", errno).hint("that takes CAP_SETUID and CAP_SETGID"),
         (Errno::FBIG, _) => Error::new("the container's /etc/passwd or /etc/group is too large to be one"),

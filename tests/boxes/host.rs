@@ -111,6 +111,18 @@ pub(crate) fn bound(target: &str) -> Prepared {
     Prepared { flags: libc::MS_BIND, ..mounted("", target) }
 }
 
+/// One directory or file in the place of another.
+pub(crate) fn over(source: &str, target: &str) -> Prepared {
+    Prepared { flags: libc::MS_BIND, ..mounted(source, target) }
+}
+
+/// Of the kernel's version the first two numbers.
+pub(crate) fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map(|text| text.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// Has the command start in a mount namespace of its own, with this in it.
 pub(crate) fn prepare(command: &mut Command, mounts: Vec<Prepared>) {
     // SAFETY: system calls alone, between fork and exec; the strings live in the closure.
@@ -122,8 +134,13 @@ pub(crate) fn prepare(command: &mut Command, mounts: Vec<Prepared>) {
             let private = libc::MS_REC | libc::MS_PRIVATE;
             check(libc::mount(nothing, c"/".as_ptr(), nothing, private, std::ptr::null()))?;
             for Prepared { fs, target, flags } in &mounts {
+                let itself = fs.is_empty();
                 let (fs, target) = (fs.as_ptr(), target.as_ptr());
-                let source = if flags & libc::MS_BIND == 0 { nothing } else { target };
+                let source = match flags & libc::MS_BIND {
+                    0 => nothing,
+                    _ if itself => target,
+                    _ => fs,
+                };
                 check(libc::mount(source, target, fs, *flags, std::ptr::null()))?;
             }
             Ok(())

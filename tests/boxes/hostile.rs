@@ -33,7 +33,7 @@
 //! | CVE-2026-87766 (bwrap): a link to the old root | `cve_2026_87766_the_old_root` |
 //! | procd f85a629 (ujail): mounts over /proc and /sys | `procd_f85a629_mounts_over_the_kernels_tables` |
 //! | PID 1 has the caller's environment | `environment_of_the_caller` |
-//! | a root inside, as it is and with nearly all capabilities | `escapes_as_usual`, `escapes`, `escapes_rw`, `escapes_no_init`, `escapes_from_a_chroot`, `escapes_masked`, `boundary_…` |
+//! | a root inside, as it is and with nearly all capabilities | `escapes_as_usual`, `escapes_own_ids`, `escapes`, `escapes_rw`, `escapes_no_init`, `escapes_from_a_chroot`, `escapes_masked`, `boundary_…` |
 //!
 //! Not here, for want of what they are about: setuid helpers (CVE-2017-5985, 2018-6556, 2022-47952,
 //! 2026-39402): there are none, and nsctl is none (`rootless`). Deletion inside a root (CVE-2024-23651), netlink (CVE-2021-43784): nsctl does no such
@@ -115,6 +115,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("hostile::environment_of_the_caller", process::environment),
     ("hostile::boundary_without_user_namespaces", escapes::boundary),
     ("hostile::escapes_as_usual", escapes::as_usual),
+    ("hostile::escapes_own_ids", escapes::own_ids),
     ("hostile::escapes", escapes::overlay),
     ("hostile::escapes_rw", escapes::direct),
     ("hostile::escapes_no_init", escapes::no_init),

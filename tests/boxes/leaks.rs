@@ -23,9 +23,9 @@ impl Snapshot {
             }
         }
         for entry in fs::read_dir(nsctl::state()).into_iter().flatten().flatten() {
-            // What happened is remembered, and which networks there are.
+            // What happened is remembered, which networks there are, and where ids are locked.
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !name.starts_with("events") && name != ".networks" {
+            if !name.starts_with("events") && name != ".networks" && name != ".ids" {
                 lines.insert(format!("state {}", entry.file_name().display()));
             }
         }

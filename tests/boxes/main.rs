@@ -43,6 +43,7 @@ mod tables;
 mod tar;
 mod terminals;
 mod update;
+mod userns;
 mod verbs;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -117,6 +118,7 @@ const TREES: &[(&str, &[(&str, Case)])] = &[
     ("terminals", terminals::CASES),
     ("names", names::TREES),
     ("rootless", rootless::CASES),
+    ("userns", userns::CASES),
 ];
 
 /// Who the command is depends on how files are found, not on how they were mounted.
@@ -146,6 +148,7 @@ const UNMASKED_TREES: &[(&str, &[(&str, Case)])] = &[
     ("names", names::CASES),
     ("kinds", kinds::CASES),
     ("rootless", rootless::UNMASKED),
+    ("userns", userns::UNMASKED),
     ("terminals", terminals::UNMASKED),
     ("terminals", terminals::attached::CASES),
     ("terminals", terminals::ended::CASES),

@@ -138,7 +138,13 @@ fn alike() -> Result<(), Failed> {
         &["--cap-drop", "ALL", "--ulimit", "nofile=99:100", "--nice", "7", "--umask", "077", "--oom-score-adj", "9"],
         &["--privileged"],
         &["--security-opt", "no-new-privileges=false"],
+        &["--userns", "0:300000:65536"],
+        &["--userns", "0:300000:65536", "--cap-add", "NET_ADMIN", "-u", "1000"],
+        &["--userns", "0:300000:65536", "--privileged"],
     ] {
+        if options.contains(&"--userns") && !crate::userns::rootable() {
+            continue;
+        }
         let options = [&rooted, options].concat();
         let run = nsctl(&[&["run"], &options[..], &["/bin/probe", "probe", "privileges"]].concat());
         let wanted = without_key(&facts(&run.out));

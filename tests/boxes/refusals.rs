@@ -124,7 +124,7 @@ fn other_errors() -> Result<(), Failed> {
         ("-v", "/a:/b:ro:z", "too many colons"),
         ("-v", "/a:/b:z", "nsctl does not relabel files for SELinux"),
         ("-v", "/a:/b:fast", "there is no option fast (there are ro, rw,"),
-        ("-v", "/a:/b:idmap", "idmap needs its ranges (such as"),
+        ("-v", "/a:/b:idmap", "idmap without ranges is the container's own map, and it has none (--userns auto"),
         ("-v", "/a:/proc/x", "the destination /proc/x belongs to the kernel's own tables"),
         ("--tmpfs", "/sys/x", "the destination /sys/x belongs to the kernel's own tables"),
         ("--tmpfs", "/x:fast", "there is no option fast (there are size=,"),

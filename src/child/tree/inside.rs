@@ -148,7 +148,7 @@ impl Tree {
         self.maker.set(made.as_fd(), change)
     }
 
-    fn node(&self, name: &CStr, mode: u32, device: u64, owner: [u32; 2]) -> Result<(), Errno> {
+    fn node(&self, name: &CStr, mode: u32, device: u64, owner: Option<[u32; 2]>) -> Result<(), Errno> {
         let dev = self.base(Base::Dev)?;
         let bytes = name.to_bytes();
         let slash = bytes.iter().rposition(|byte| *byte == b'/');
@@ -165,10 +165,7 @@ impl Tree {
             }
             other => other?,
         }
-        let [uid, gid] = owner;
-        if (uid, gid) == (0, 0) {
-            return Ok(());
-        }
+        let Some([uid, gid]) = owner else { return Ok(()) };
         rustix::fs::chownat(
             above,
             name,

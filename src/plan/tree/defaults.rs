@@ -6,7 +6,7 @@ use linux_raw_sys::general as k;
 
 use super::{Base, Mount, Over, Place, Provided, QUIET, Steps};
 use crate::linux::mount::{Change, FileSystem};
-use crate::linux::userns::UserNamespace;
+use crate::linux::userns::{Maps, UserNamespace};
 use crate::network::HOSTS;
 use crate::plan::{Op, names};
 use crate::spec::Namespace;
@@ -48,19 +48,20 @@ pub(crate) fn is_in_every_dev(name: &CStr) -> bool {
     DEVICES.iter().any(|(known, ..)| *known == name)
 }
 
-/// Where pseudoterminals come from; 5 is the group tty everywhere.
-const TTY: u32 = 5;
-
-/// `tty`: there is such a group.
-pub(in crate::plan) fn devpts(tty: bool) -> FileSystem {
-    let options =
-        if tty { "newinstance,ptmxmode=0666,mode=0620,gid=5" } else { "newinstance,ptmxmode=0666,mode=0620" };
-    FileSystem::new(c"devpts", options, k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NOEXEC)
+/// Where pseudoterminals come from, all of this group.
+pub(in crate::plan) fn devpts(tty: Option<u32>) -> FileSystem {
+    let group = tty.map_or(String::new(), |group| format!(",gid={group}"));
+    let options = ["newinstance,ptmxmode=0666,mode=0620", &group].concat();
+    FileSystem::new(c"devpts", &options, k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NOEXEC)
 }
 
-/// Of a user namespace with one id there is none.
-pub(in crate::plan) fn has_tty_group(own: Option<&UserNamespace>) -> bool {
-    own.is_none_or(|own| own.maps.has_group(TTY))
+/// The group tty, which is 5 everywhere, as who mounts the file system numbers it. Of a user namespace with one id there is none.
+pub(in crate::plan) fn tty_group(own: Option<&UserNamespace>, given: Option<&Maps>) -> Option<u32> {
+    const TTY: u32 = 5;
+    match given {
+        Some(maps) => maps.group_outside(TTY),
+        None => Some(TTY).filter(|tty| own.is_none_or(|own| own.maps.has_group(*tty))),
+    }
 }
 
 impl Steps<'_> {
@@ -93,7 +94,14 @@ impl Steps<'_> {
 
     /// A device of the host's: as a node of its own, or for an ordinary user, who may make none, as the host's node.
     fn device(&mut self, name: &CStr, mode: u32, device: u64, owner: [u32; 2], on_host: &CStr) {
-        if self.host.ground.rootless.is_none() {
+        let ground = &self.host.ground;
+        if ground.rootless.is_none() {
+            // Those that all have, and those asked for by name. Who has no number inside is nobody there.
+            let given = is_in_every_dev(name) || self.spec.devices.iter().any(|asked| *asked.name == *name);
+            let maps = ground.userns.as_ref().filter(|_| given);
+            let owner = maps.map_or(owner, |maps| maps.outside(owner).unwrap_or(owner));
+            let maker = ground.userns.as_ref().and_then(|maps| maps.outside([0, 0])).unwrap_or([0, 0]);
+            let owner = Some(owner).filter(|owner| *owner != maker);
             return self.put(Mount::Node { name: name.into(), mode, device, owner });
         }
         let source = self.source(on_host);
@@ -124,7 +132,7 @@ impl Steps<'_> {
             self.put(Mount::Link { name: name.into(), target: target.into() });
         }
         let in_dev = |path: &CStr| Place::new(Base::Dev, path, true);
-        let tty = has_tty_group(ground.rootless.as_ref());
+        let tty = tty_group(ground.rootless.as_ref(), ground.userns.as_ref());
         self.put(Mount::Fs { fs: devpts(tty), at: in_dev(c"pts"), keep: Some(Base::Pts), optional: false });
         self.shm(self.spec.shm_size.unwrap_or(SHM_SIZE), Base::Dev, c"shm");
         if self.host.ground.rootless.is_none() || self.spec.namespaces.ipc == Namespace::Private {

@@ -59,6 +59,17 @@ pub(super) fn direct() -> Result<(), Failed> {
     all("escapes-rw", &[STRONG, &["--rw"]].concat(), &[])
 }
 
+/// All capabilities, over a user namespace of its own.
+pub(super) fn own_ids() -> Result<(), Failed> {
+    if !crate::userns::rootable() {
+        return Ok(());
+    }
+    let words = ["--userns", "auto", "--cap-add", "ALL", "--security-opt", "no-new-privileges=false"];
+    all("escapes-userns", &words, &[])?;
+    let more = ["--security-opt", "seccomp=unconfined", "--rw", "--no-init"];
+    all("escapes-userns-rw", &[&words[..], &more].concat(), &[])
+}
+
 pub(super) fn no_init() -> Result<(), Failed> {
     all("escapes-no-init", &[STRONG, &["--no-init"]].concat(), &[])
 }
