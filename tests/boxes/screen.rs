@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 
+use crate::terminals::which;
+
 /// Emulation is slow.
 pub(crate) fn patience() -> Duration {
     Duration::from_secs(if std::env::var_os("NSCTL_QEMU").is_some() { 400 } else { 60 })
@@ -180,6 +182,11 @@ impl Screen {
             libc::tcsetattr(self.slave.as_raw_fd(), libc::TCSANOW, &raw const modes);
         }
         self.modes()
+    }
+
+    /// Which terminal it is, as [`which`] says it.
+    pub(crate) fn terminal(&self) -> String {
+        which(self.slave.as_raw_fd())
     }
 
     /// How many bytes a reader of the terminal would find.

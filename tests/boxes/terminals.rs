@@ -8,6 +8,7 @@ use libtest_mimic::Failed;
 
 use crate::Case;
 use crate::host::{Scratch, mounted, nsctl_with, plain, script};
+use crate::life::Kept;
 use crate::nsctl::{Running, command, must, nsctl, outcome, own, with_input};
 use crate::root::Root;
 use crate::screen::Screen;
@@ -42,7 +43,7 @@ pub(crate) mod attached;
 pub(crate) mod ended;
 mod inside;
 use inside::pattern;
-pub(crate) use inside::{burst as burst_inside, type_on_all};
+pub(crate) use inside::{burst as burst_inside, type_on_all, which};
 
 const SIZE: (u16, u16) = (33, 111);
 
@@ -313,10 +314,30 @@ pub(crate) fn typing() -> Result<(), Failed> {
             &screen,
         )?;
     }
-    for options in [&[][..], &["--user", "1000"], &["--no-init"]] {
+    let free = ["--security-opt", "seccomp=unconfined", "--cap-add", "SYS_ADMIN"];
+    for options in [&[][..], &["--user", "1000"], &["--no-init"], &free] {
         let mut screen = on(&root, options, &["/bin/probe", "probe", "type"]);
         check(screen.end()? == 0 && screen.text().contains("typed on 2"), "it tried", &screen)?;
-        check(screen.typed() == 0, "nothing was typed on the caller's terminal", &screen)?;
+        // What was typed there would be taken by nsctl, which relays it.
+        let other = !screen.text().contains(&screen.terminal());
+        check(screen.typed() == 0 && other, "nothing was typed on the caller's terminal", &screen)?;
+    }
+    typing_by_exec(&root, &free)
+}
+
+/// The same by exec: without -t the filter is what refuses it, with -t it is another terminal.
+fn typing_by_exec(root: &Root, free: &[&str]) -> Result<(), Failed> {
+    for (options, filtered) in [(&[][..], true), (&["--cap-add", "ALL"], true), (free, false)] {
+        let kept = Kept::shell(&[&["--rootfs", root.path()], options].concat(), "sleep 600; true")?;
+        for terminal in [&[][..], &["-it"], &["-it", "-u", "1000"]] {
+            let words = [&["exec"], terminal, &[kept.id(), "/bin/probe", "probe", "type"]].concat();
+            let mut screen = Screen::start(&mut command(&words), SIZE);
+            let tried = screen.end()? == 0 && screen.text().contains("typed on 2");
+            let (typed, callers) = (screen.typed() > 0, screen.text().contains(&screen.terminal()));
+            let what = format!("exec {terminal:?}, {options:?}: has the caller's {callers}, typed on it {typed}");
+            let right = callers == terminal.is_empty() && typed == (callers && !filtered);
+            check(tried && right, &what, &screen)?;
+        }
     }
     Ok(())
 }
