@@ -103,7 +103,8 @@ pub(super) fn kernel_files() -> Result<(), Failed> {
 pub(super) fn tools() -> Result<(), Failed> {
     let root = Root::plain("tools");
     fs::remove_file(root.at("bin/ps"))?;
-    let root = root.script("bin/ps", "echo run >> /tmp/marker").script("bin/nsenter", "echo run >> /tmp/marker");
+    let root = root.script("bin/ps", "#!/bin/sh\necho run >> /tmp/marker\n");
+    let root = root.script("bin/nsenter", "#!/bin/sh\necho run >> /tmp/marker\n");
     let container = Box::new("tools", &["--rootfs", root.path(), "--rw"], "sleep 73; true");
     // The command has to come to it first.
     let mut top = crate::nsctl::nsctl(&["top", "tools"]);
