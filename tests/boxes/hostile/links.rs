@@ -5,7 +5,8 @@ use std::fs;
 use libtest_mimic::Failed;
 
 use super::{Canary, Source, each_way, inside, snapshot};
-use crate::nsctl::must;
+use crate::life::Kept;
+use crate::nsctl::{must, nsctl};
 use crate::root::Root;
 
 /// Nothing starts on a root that has a link, or a file, there.
@@ -78,6 +79,26 @@ pub(super) fn out_of_the_root() -> Result<(), Failed> {
             must(outcome.out == "/\nmarker\n", "a link above the root is the root", &outcome)?;
             canary.unseen(&outcome)?;
         }
+        let kept = Kept::shell(&["--rootfs", root.path()], "sleep 600; true")?;
+        for link in ["up", "tmp/up"] {
+            let script = format!("pwd; cat /{link}{0}/secret; cat .{0}/secret", canary.path());
+            let outcome = nsctl(&["exec", "-w", &format!("/{link}"), kept.id(), "/bin/sh", "-c", &script]);
+            must(outcome.out == "/\n", "to exec as well", &outcome)?;
+            canary.unseen(&outcome)?;
+            let made = format!("/{link}{}/new/dir", canary.path());
+            let outcome = nsctl(&["exec", "-w", &made, kept.id(), "/bin/pwd"]);
+            must(outcome.out == format!("{}/new/dir\n", canary.path()), "what is made is inside", &outcome)?;
+            canary.check()?;
+        }
+        drop(kept);
+        // Without any "..": the host's directory of that path is not the one inside.
+        let root = Root::plain("absolute").symlink(canary.path(), "abs");
+        let volumes = [source.to("/abs/vol"), source.to("/abs/new/vol")];
+        let script = "pwd; ls /abs/vol /abs/new/vol; cat /abs/secret secret";
+        let outcome = inside(&root, &["-w", "/abs", "-v", &volumes[0], "-v", &volumes[1]], script);
+        let wanted = format!("{}\n/abs/new/vol:\nmarker\n\n/abs/vol:\nmarker\n", canary.path());
+        must(outcome.out == wanted, "an absolute link begins at the root", &outcome)?;
+        canary.unseen(&outcome)?;
         let root = Root::plain("bin");
         fs::rename(root.at("bin"), root.at("programs"))?;
         let root = root.symlink(&format!("/../../..{}", canary.path()), "bin");
@@ -153,15 +174,26 @@ pub(super) fn old_root() -> Result<(), Failed> {
     each_way(|| {
         let old = format!("/oldroot{}", canary.path());
         let up = format!("../..{}", canary.path());
-        for (target, rw) in [(&old, false), (&old, true), (&up, false), (&up, true)] {
-            let root = Root::plain("old-root").symlink(target, "var");
-            let mut options = vec!["-v", "", "--tmpfs", "/var/made/by/tmpfs", "-w", "/var/made/by/workdir"];
-            let volume = source.to("/var/made/by/volume");
-            options[1] = &volume;
-            options.extend(rw.then_some("--rw"));
-            let outcome = inside(&root, &options, "cat /var/made/by/volume/marker; cat /var/secret");
-            must(outcome.out == "marker\n", &format!("/var -> {target}, rw {rw}"), &outcome)?;
-            canary.unseen(&outcome)?;
+        // The last is where the host's root still is while the container's is made.
+        for target in [&old, &up, canary.path()] {
+            for rw in [false, true] {
+                let root = Root::plain("old-root").symlink(target, "var");
+                let volumes = [source.to("/var/made/by/volume"), source.to("/var/one")];
+                let mut options = vec!["-v", &volumes[0], "-v", &volumes[1]];
+                options.extend([
+                    "--tmpfs",
+                    "/var/made/by/tmpfs",
+                    "--tmpfs",
+                    "/var/two",
+                    "-w",
+                    "/var/made/by/workdir",
+                ]);
+                options.extend(rw.then_some("--rw"));
+                let script = "cat /var/made/by/volume/marker /var/one/marker; cat /var/secret";
+                let outcome = inside(&root, &options, script);
+                must(outcome.out == "marker\nmarker\n", &format!("/var -> {target}, rw {rw}"), &outcome)?;
+                canary.unseen(&outcome)?;
+            }
         }
         Ok(())
     })

@@ -165,8 +165,9 @@ pub(super) fn mkdir() -> Result<(), Failed> {
             .symlink(canary.path(), "l")
             .symlink(&format!("{}/empty", canary.relative()), "a/l");
         let pairs = [(root.at("a"), root.at("l")), (root.at("a/b"), root.at("a/l"))];
-        let options =
-            ["--rw", "-w", "/a/b/made/work", "-v", &source.to("/a/b/made/volume"), "--tmpfs", "/a/made/tmpfs"];
+        // In one step, too: what is missing is only the last.
+        let (volume, one) = (source.to("/a/b/made/volume"), source.to("/a/one"));
+        let options = ["--rw", "-w", "/a/b/made/work", "-v", &volume, "-v", &one, "--tmpfs", "/a/made/tmpfs"];
         race(&pairs, 30, 2000, || {
             let outcome = inside(&root, &options, "pwd");
             honest(&outcome)?;
@@ -243,6 +244,15 @@ pub(super) fn masks() -> Result<(), Failed> {
             let loud = outcome.out.lines().any(|line| line != "done");
             must(!loud, "every mask is there", &outcome)?;
             canary.check()
+        })?;
+        // So does /proc, under which they are put. What is looked at is what was /proc at one moment.
+        let script = "cd /proc; test ! -e self/stat || { cat interrupts timer_list keys | head -c 1;
+            ! (: >> sysrq-trigger) 2>/dev/null || echo written; }";
+        let root = Root::plain("masks-race").symlink("/tmp", "l");
+        race(&[(root.at("proc"), root.at("l"))], 20, 1000, || {
+            let outcome = inside(&root, &["--rw"], script);
+            honest(&outcome)?;
+            must(outcome.out.is_empty(), "every mask is on the kernel's own", &outcome)
         })?;
         masked::set(None);
     }
