@@ -74,7 +74,17 @@ pub(super) fn control() -> Result<(), Failed> {
     let sockets = fs::read_to_string("/proc/net/unix")?;
     let names: Vec<&str> = sockets.lines().filter_map(|line| line.split_whitespace().nth(7)).collect();
     assert!(names.iter().any(|name| name.ends_with("/control")), "it listens somewhere");
-    assert!(!names.iter().any(|name| name.starts_with('@') && name.contains("nsctl")), "{names:?}");
+    // Number of the socket, and its address: by whatever name, none of PID 1's is an abstract one.
+    let held: Vec<String> = fs::read_dir(format!("/proc/{}/fd", kept.pid()))?
+        .filter_map(|entry| Some(fs::read_link(entry.ok()?.path()).ok()?.display().to_string()))
+        .collect();
+    let own = sockets.lines().filter(|line| {
+        let inode = line.split_whitespace().nth(6).unwrap_or_default();
+        held.contains(&format!("socket:[{inode}]"))
+    });
+    let own: Vec<&str> = own.filter_map(|line| line.split_whitespace().nth(7)).collect();
+    assert!(own.iter().any(|name| name.ends_with("/control")), "{own:?} of {held:?}");
+    assert!(!own.iter().any(|name| name.starts_with('@')), "{own:?}");
     let path = state().join(kept.id()).join("control");
     let path = path.to_str().ok_or("a path")?;
     let names = names.into_iter().filter(|name| name.ends_with("/control")).chain([path]);

@@ -50,14 +50,17 @@ pub(super) fn workdir() -> Result<(), Failed> {
             ["/proc/self/cwd", "/proc/self/root", "/proc/1/root", "/proc/1/cwd", "/proc/thread-self/root/.."]
                 .map(String::from),
         );
+        let kept = Kept::shell(&["--rootfs", root.path()], "sleep 600; true")?;
         for dir in &dirs {
             let script = "pwd; cat secret ../secret; ls ../../../../..; /bin/busybox readlink /proc/self/cwd";
-            let args =
-                ["run", "--rootfs", root.path(), "-w", dir, "--name", "workdir", "--", "/bin/sh", "-c", script];
-            let outcome = with_open_directories(&canary, &args);
-            must(outcome.code == 125, &format!("-w {dir} is refused"), &outcome)?;
-            must(outcome.err.contains(dir.as_str()), "it is named", &outcome)?;
-            canary.unseen(&outcome)?;
+            let run = ["run", "--rootfs", root.path(), "-w", dir, "--name", "workdir", "--", "/bin/sh", "-c", script];
+            let exec = ["exec", "-w", dir, kept.id(), "/bin/sh", "-c", script];
+            for args in [&run[..], &exec] {
+                let outcome = with_open_directories(&canary, args);
+                must(outcome.code == 125, &format!("{} -w {dir} is refused", args[0]), &outcome)?;
+                must(outcome.err.contains(dir.as_str()), "it is named", &outcome)?;
+                canary.unseen(&outcome)?;
+            }
         }
         Ok(())
     })
@@ -69,6 +72,7 @@ pub(super) fn program() -> Result<(), Failed> {
     let host = own();
     each_way(|| {
         let root = Root::plain("program");
+        let kept = Kept::shell(&["--rootfs", root.path()], "sleep 600; true")?;
         let ups = ["", "/..", "/../..", "/../../..", "/../../../..", "/../../../../../../../../../.."];
         for fd in 0..most().min(20) {
             for up in ups {
@@ -78,6 +82,9 @@ pub(super) fn program() -> Result<(), Failed> {
                 let outcome = with_open_directories(&canary, &args);
                 let right = [126, 127].contains(&outcome.code) && outcome.out.is_empty();
                 must(right, &format!("{path} is no program"), &outcome)?;
+                let outcome = with_open_directories(&canary, &["exec", kept.id(), &path, "probe", "marker"]);
+                let right = [126, 127].contains(&outcome.code) && outcome.out.is_empty();
+                must(right, &format!("{path} is no program to exec"), &outcome)?;
                 if fd % 8 == 3 {
                     let script = Root::plain("interpreter").script("script", &format!("#!{path} probe\n"));
                     let args = ["run", "--name", "program", "--rootfs", script.path(), "--", "/script"];
@@ -104,6 +111,7 @@ pub(super) fn own_executable() -> Result<(), Failed> {
             .script("bin/bash", "#!/bin/sh\n/bin/touch-runtime\n")
             // Whoever runs nsctl's file can have it by way of /proc, and change its mode if no more.
             .script("bin/touch-runtime", "#!/bin/sh\nfor p in /proc/[0-9]*; do case $(readlink $p/exe) in *nsctl*) echo reached $p; chmod 755 $p/exe;; esac; done\n");
+        let kept = Kept::shell(&["--rootfs", root.path()], "sleep 600; true")?;
         for command in [
             &["/proc/self/exe", "--version"][..],
             &["/proc/self/exe", "run", "--pid", "host", "--cgroupns", "host", "--", "/bin/touch-runtime"],
@@ -117,13 +125,18 @@ pub(super) fn own_executable() -> Result<(), Failed> {
             &["/nested"],
         ] {
             for options in [&[][..], &["--no-init"]] {
-                let args = [&["run", "--rootfs", root.path()], options, &["--"], command].concat();
-                let outcome = nsctl(&args);
-                // It may run: then it is one more program inside, of which nobody has the file.
-                let right = !outcome.out.contains("reached");
-                must(right, &format!("{command:?} {options:?} does not hand out nsctl's file"), &outcome)?;
+                let run = [&["run", "--rootfs", root.path()], options, &["--"], command].concat();
+                let exec = [&["exec", kept.id()], command].concat();
+                for args in [run, exec] {
+                    let outcome = nsctl(&args);
+                    // It may run: then it is one more program inside, of which nobody has the file.
+                    let right = !outcome.out.contains("reached");
+                    must(right, &format!("{args:?} does not hand out nsctl's file"), &outcome)?;
+                }
             }
         }
+        drop(kept);
+        beside_itself(&root)?;
         let script = "for link in exe cwd root mem fd/0 fd/1 fd/3 fd/4 fd/5 fd/6 fd/7 $(ls /proc/1/map_files | sed s,^,map_files/,); do
                 ! (: < /proc/1/$link) 2>/dev/null || echo $link of PID 1 was opened
                 ! (: >> /proc/1/$link) 2>/dev/null || echo $link of PID 1 was opened to write
@@ -135,43 +148,61 @@ pub(super) fn own_executable() -> Result<(), Failed> {
     if snapshot(&file) == before { Ok(()) } else { Err("the executable has changed".into()) }
 }
 
+/// A container whose command is nsctl, which waits for events there, and others beside it with the same rights.
+fn beside_itself(root: &Root) -> Result<(), Failed> {
+    let words = ["-d", "--rootfs", root.path(), "--", "/proc/self/exe", "events"];
+    let itself = Kept::made("run", &words)?;
+    let listed = nsctl(&["exec", itself.id(), "/bin/sh", "-c", "tr '\\0' ' ' < /proc/2/cmdline"]);
+    must(listed.out == "/proc/self/exe events ", "nsctl is the command", &listed)?;
+    // From the first instructions of its own on.
+    let look = ["exec", itself.id(), "/bin/readlink", "/proc/2/exe"];
+    until("it hides itself", || nsctl(&look).out.is_empty())?;
+    let reached = nsctl(&["exec", itself.id(), "/bin/touch-runtime"]);
+    must(reached.code == 0 && reached.out.is_empty(), "nobody beside it has its file", &reached)
+}
+
 /// What the caller could hand down without having it itself.
 pub(super) fn inheritable() -> Result<(), Failed> {
     let root = Root::plain("inheritable");
     each_way(|| {
         for options in [&[][..], &["--no-init"], &["-u", "1000"], &["-u", "user"]] {
             let script = "grep -e CapInh -e CapAmb /proc/self/status; grep CapBnd /proc/self/status";
-            let args = [&["run", "--rootfs", root.path()], options, &["--", "/bin/sh", "-c", script]].concat();
-            let mut command = nsctl::command(&args);
-            // SAFETY: system calls with structures of this frame, and ambient capabilities by number.
-            unsafe {
-                command.pre_exec(|| {
-                    // _LINUX_CAPABILITY_VERSION_3; effective, permitted, inheritable, twice.
-                    let header = [0x2008_0522u32, 0];
-                    let mut data = [0u32; 6];
-                    libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr());
-                    (data[2], data[5]) = (data[1], data[4]);
-                    libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr());
-                    (0..41).for_each(|number| {
-                        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, number, 0, 0);
-                    });
-                    Ok(())
-                });
+            let words = ["/bin/sh", "-c", script];
+            nothing_handed_down(&[&["run", "--rootfs", root.path()], options, &["--"], &words].concat())?;
+            if options != ["--no-init"] {
+                let kept = Kept::shell(&[&["--rootfs", root.path()], options].concat(), "sleep 600; true")?;
+                nothing_handed_down(&[&["exec", kept.id()], &words[..]].concat())?;
             }
-            let outcome = nsctl::outcome(Running::start(&mut command));
-            let none = outcome.out.starts_with("CapInh:\t0000000000000000\n")
-                && outcome.out.contains("CapAmb:\t0000000000000000\n");
-            must(none, &format!("nothing is inheritable {options:?}"), &outcome)?;
-            // CAP_SYS_PTRACE is 19, CAP_DAC_READ_SEARCH 2.
-            let bounds = outcome
-                .out
-                .lines()
-                .last()
-                .and_then(|line| u64::from_str_radix(line.split_whitespace().last()?, 16).ok());
-            must(bounds.is_some_and(|set| set & (1 << 19 | 1 << 2) == 0), "tracing is out of bounds", &outcome)?;
         }
         Ok(())
     })
+}
+
+fn nothing_handed_down(args: &[&str]) -> Result<(), Failed> {
+    let mut command = nsctl::command(args);
+    // SAFETY: system calls with structures of this frame, and ambient capabilities by number.
+    unsafe {
+        command.pre_exec(|| {
+            // _LINUX_CAPABILITY_VERSION_3; effective, permitted, inheritable, twice.
+            let header = [0x2008_0522u32, 0];
+            let mut data = [0u32; 6];
+            libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr());
+            (data[2], data[5]) = (data[1], data[4]);
+            libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr());
+            (0..41).for_each(|number| {
+                libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, number, 0, 0);
+            });
+            Ok(())
+        });
+    }
+    let outcome = nsctl::outcome(Running::start(&mut command));
+    let none =
+        outcome.out.starts_with("CapInh:\t0000000000000000\n") && outcome.out.contains("CapAmb:\t0000000000000000\n");
+    must(none, &format!("nothing is inheritable {args:?}"), &outcome)?;
+    // CAP_SYS_PTRACE is 19, CAP_DAC_READ_SEARCH 2.
+    let bounds =
+        outcome.out.lines().last().and_then(|line| u64::from_str_radix(line.split_whitespace().last()?, 16).ok());
+    must(bounds.is_some_and(|set| set & (1 << 19 | 1 << 2) == 0), "tracing is out of bounds", &outcome)
 }
 
 /// The caller's variables, passwords among them, are not the container's: not in the command's environment, nor in that of PID 1, which
