@@ -10,7 +10,8 @@ use libtest_mimic::Failed;
 use crate::Case;
 use crate::cases::limit_file;
 use crate::host::{Scratch, plain};
-use crate::nsctl::{Outcome, command, must, nsctl, outcome, own, shell, spawn};
+use crate::life::Kept;
+use crate::nsctl::{Outcome, must, nsctl, outcome, own, shell, spawn};
 use crate::root::Root;
 
 pub(crate) const CASES: &[(&str, Case)] = &[
@@ -458,8 +459,18 @@ fn opened(options: &[&str]) -> Outcome {
     let root = Root::new("devices");
     let script = "cd /dev; for n in 'kmsg c 1 11' 'mem c 1 1' 'other b 99 9'; do mknod $n || echo no node; done; \
                   exec probe probe open /dev/null /dev/kmsg /dev/mem /dev/tty /dev/urandom";
-    let args = [&["run", "--cap-add", "ALL", "--rootfs", root.path()], options, &["sh", "-c", script]].concat();
-    outcome(crate::nsctl::Running::start(&mut command(&args)))
+    let head = ["--cap-add", "ALL", "--rootfs", root.path()];
+    let words = ["sh", "-c", script];
+    let run = nsctl(&[&["run"], &head[..], options, &words].concat());
+    // By exec it is the same. What is detached has an init.
+    let options: Vec<&str> = options.iter().copied().filter(|option| *option != "--no-init").collect();
+    let kept = Kept::made("run", &[&["-d"], &head[..], &options, &["sleep", "600"]].concat());
+    let exec = kept.map(|kept| nsctl(&[&["exec", kept.id()], &words[..]].concat()));
+    match exec {
+        Ok(exec) if exec.out != run.out => exec,
+        Ok(_) => run,
+        Err(failed) => panic!("{failed:?}"),
+    }
 }
 
 fn devices() -> Result<(), Failed> {

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use libtest_mimic::Failed;
 
 use super::{Canary, Source, tries};
+use crate::life::Kept;
 use crate::nsctl::{Running, binary, must, nsctl, outcome, own};
 use crate::root::Root;
 
@@ -48,7 +49,26 @@ fn all(name: &str, options: &[&str], words: &[&str]) -> Result<(), Failed> {
 /// As everybody has it.
 pub(super) fn as_usual() -> Result<(), Failed> {
     all("escapes-as-usual", &[], &[])?;
-    all("escapes-as-usual-rw", &["--rw", "--no-init"], &[])
+    all("escapes-as-usual-rw", &["--rw", "--no-init"], &[])?;
+    by_exec("escapes-by-exec")
+}
+
+/// All in one container, which none of them can harm.
+fn by_exec(name: &str) -> Result<(), Failed> {
+    let canary = Canary::new(name);
+    let root = Root::new(name).file("inside", "");
+    let _written = writer(&root)?;
+    let kept = Kept::shell(&["--rootfs", root.path(), "--rw"], "sleep 600; true")?;
+    let nsctl_path = std::fs::canonicalize(binary())?.to_string_lossy().into_owned();
+    let (own, secret, handle) = (own(), format!("{}/secret", canary.path()), handle(canary.path()));
+    for (try_name, _) in tries::TRIES {
+        let words =
+            ["exec", kept.id(), "/bin/probe", "probe", "escape", try_name, &own, &nsctl_path, &secret, &handle];
+        let outcome = nsctl(&words);
+        must(outcome.code == 0 && outcome.out.contains("held "), &format!("{try_name} by exec"), &outcome)?;
+    }
+    must(kept.shown("state") == "running", "it runs still", &nsctl(&["ps", "-a"]))?;
+    canary.check()
 }
 
 pub(super) fn overlay() -> Result<(), Failed> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use libtest_mimic::Failed;
 
 use super::{Canary, Source, each_way, inside};
+use crate::life::Kept;
 use crate::nsctl::{self, must};
 use crate::root::Root;
 
@@ -55,6 +56,9 @@ impl Watch {
     }
 }
 
+/// What is looked into, and covered.
+const FILES: &[&str] = &["passwd", "group", "hosts", "hostname", "resolv.conf"];
+
 /// Looking up names of users, as root inside somebody's root, must load nothing of it: no plug-ins of the name service, no loader.
 pub(super) fn libraries() -> Result<(), Failed> {
     let canary = Canary::new("libraries");
@@ -76,12 +80,16 @@ pub(super) fn libraries() -> Result<(), Failed> {
         let outcome = nsctl::nsctl(&options);
         must(outcome.code == 0, "names are found", &outcome)?;
         let opened = watch.opened();
-        let foreign: Vec<_> = opened
-            .iter()
-            .filter(|name| !["passwd", "group", "hosts", "hostname", "resolv.conf"].contains(&name.as_str()))
-            .collect();
+        let foreign: Vec<_> = opened.iter().filter(|name| !FILES.contains(&name.as_str())).collect();
         must(foreign.is_empty(), &format!("files of the root that were opened: {foreign:?}"), &outcome)?;
         must(opened.iter().any(|name| name == "passwd"), "the watch sees passwd", &outcome)?;
+        let kept = Kept::shell(&["--rootfs", root.path(), "--rw"], "sleep 600; true")?;
+        watch.opened();
+        let outcome = nsctl::nsctl(&["exec", "-u", "user:more", kept.id(), "/bin/true"]);
+        must(outcome.code == 0, "names are found by exec", &outcome)?;
+        let opened = watch.opened();
+        let right = opened.iter().any(|name| name == "passwd") && opened.iter().all(|name| FILES.contains(&&**name));
+        must(right, &format!("files of the root that exec opened: {opened:?}"), &outcome)?;
         canary.check()
     })
 }
@@ -128,6 +136,14 @@ pub(super) fn settings() -> Result<(), Failed> {
         must(outcome.code == 1 && outcome.out.is_empty(), "there is no /host", &outcome)?;
         let read: Vec<_> = names.iter().filter(|name| opened.iter().any(|opened| opened == *name)).collect();
         must(read.is_empty(), &format!("settings that were opened: {read:?}"), &outcome)?;
+        let kept = Kept::shell(&["--rootfs", root.path(), "--rw"], "sleep 600; true")?;
+        watch.opened();
+        let mut command = nsctl::command(&["exec", kept.id(), "/bin/sh", "-c", "ls -d /host /run/host"]);
+        let outcome = nsctl::outcome(nsctl::Running::start(command.current_dir(&beside.0)));
+        must(outcome.code == 1 && outcome.out.is_empty(), "nor for exec", &outcome)?;
+        let opened = watch.opened();
+        let read = names.iter().find(|name| opened.iter().any(|opened| opened == *name));
+        must(read.is_none(), &format!("exec opened {read:?}"), &outcome)?;
         canary.check()
     })
 }
@@ -211,6 +227,9 @@ pub(super) fn cgroups() -> Result<(), Failed> {
             let mounted = fs::read_to_string("/proc/self/mountinfo")?.contains(" - cgroup");
             let wanted = if mounted { "mounted\n" } else { "" };
             must(outcome.out == wanted, &format!("cgroups are read-only {options:?}"), &outcome)?;
+            let kept = Kept::shell(&[&["--rootfs", root.path()], options].concat(), "sleep 600; true")?;
+            let outcome = nsctl::nsctl(&["exec", kept.id(), "/bin/sh", "-c", script]);
+            must(outcome.out == wanted, &format!("to exec as well {options:?}"), &outcome)?;
         }
         Ok(())
     })
@@ -248,6 +267,10 @@ pub(super) fn masks() -> Result<(), Failed> {
                 canary.unseen(&outcome)?;
             }
         }
+        let root = Root::plain("masks").symlink(canary.path(), "dev/null");
+        let kept = Kept::shell(&["--rootfs", root.path()], "sleep 600; true")?;
+        let outcome = nsctl::nsctl(&["exec", kept.id(), "/bin/sh", "-c", MASKS]);
+        must(outcome.out == "done\n", "masks are there for exec", &outcome)?;
         Ok(())
     })
 }
@@ -280,8 +303,28 @@ pub(super) fn console() -> Result<(), Failed> {
         // SAFETY: the kernel writes no more than the buffer holds.
         let read = unsafe { libc::read(master.as_raw_fd(), text.as_mut_ptr().cast(), text.len()) };
         must(text[..read.max(0) as usize].starts_with(b"written"), "the console is the terminal", &outcome)?;
-        canary.unseen(&outcome)
+        canary.unseen(&outcome)?;
+        own_consoles(&root, &canary, &victim)
     })
+}
+
+/// With -t it is one of the container's own; and that of exec -t comes out of the devpts that is mounted, whatever the names in /dev are by
+/// then.
+fn own_consoles(root: &Root, canary: &Canary, victim: &str) -> Result<(), Failed> {
+    let script = "tty; stat -c %t:%T /dev/console $(tty); echo written > /dev/console";
+    let args = ["run", "-t", "--rootfs", root.path(), "--rw", "--", "/bin/sh", "-c", script];
+    let outcome = nsctl::nsctl(&args);
+    let right = outcome.code == 0 && outcome.out == "/dev/pts/0\r\n88:0\r\n88:0\r\nwritten\r\n";
+    must(right, "/dev/console is the command's terminal", &outcome)?;
+    canary.unseen(&outcome)?;
+    let kept = Kept::shell(&["--rootfs", root.path(), "--rw"], "sleep 600; true")?;
+    let script =
+        format!("cd /dev; for name in ptmx console tty; do rm -f $name; ln -s {victim} $name; done; ls -l ptmx");
+    let replaced = nsctl::nsctl(&["exec", kept.id(), "/bin/sh", "-c", &script]);
+    must(replaced.out.contains(victim), "/dev/ptmx is a link now", &replaced)?;
+    let outcome = nsctl::nsctl(&["exec", "-t", kept.id(), "/bin/sh", "-c", "tty; stat -c %t:%T $(tty)"]);
+    must(outcome.code == 0 && outcome.out == "/dev/pts/0\r\n88:0\r\n", "a terminal of its devpts", &outcome)?;
+    canary.unseen(&outcome)
 }
 
 /// Both ends of a new one.

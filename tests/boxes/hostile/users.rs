@@ -7,7 +7,8 @@ use std::process::Command;
 use libtest_mimic::Failed;
 
 use super::{Canary, each_way, inside};
-use crate::nsctl::{Outcome, Running, binary, must, outcome, state};
+use crate::life::Kept;
+use crate::nsctl::{Outcome, Running, binary, must, nsctl, outcome, state};
 use crate::root::{Root, busybox};
 
 const IDS: &str = "grep -e ^Uid -e ^Gid /proc/self/status | cut -f 2,4";
@@ -73,9 +74,15 @@ pub(super) fn forms() -> Result<(), Failed> {
     ];
     each_way(|| {
         let root = Root::plain("users").file("etc/passwd", passwd).file("etc/group", group);
+        let kept = Kept::shell(&["--rootfs", root.path()], "sleep 600; true")?;
         for (form, wanted) in table {
-            let outcome = inside(&root, &[&format!("--user={form}")], IDS);
-            must(ids(&outcome) == wanted, &format!("--user '{form}' is {wanted}, not {}", ids(&outcome)), &outcome)?;
+            let user = format!("--user={form}");
+            let run = inside(&root, &[&user], IDS);
+            let exec = nsctl(&["exec", &user, kept.id(), "/bin/sh", "-c", IDS]);
+            for (how, outcome) in [("run", &run), ("exec", &exec)] {
+                let found = ids(outcome);
+                must(found == wanted, &format!("{how} --user '{form}' is {wanted}, not {found}"), outcome)?;
+            }
         }
         Ok(())
     })
@@ -86,6 +93,8 @@ pub(super) fn files() -> Result<(), Failed> {
     let canary = Canary::new("users");
     let secret = format!("{}/passwd", canary.path());
     let root = Root::plain("user-files");
+    // Straight, so that it sees what becomes of the files.
+    let kept = Kept::shell(&["--rootfs", root.path(), "--rw"], "sleep 600; true")?;
     for (kind, by_name) in [
         ("fifo", "refused"),
         ("socket", "refused"),
@@ -134,34 +143,23 @@ pub(super) fn files() -> Result<(), Failed> {
         for (user, wanted) in [("user", by_name), ("root:user", "refused"), ("7:8", "7 7 8 8"), ("7", "7 7 0 0")] {
             // The sparse and endless are told, and not taken for empty.
             let told = kind == "sparse" && user.starts_with('7');
-            let outcome = in_time(&root, user)?;
-            let right = ids(&outcome) == wanted || told && outcome.code == 125;
-            must(right, &format!("{kind}: --user {user} is {wanted}, not {}", ids(&outcome)), &outcome)?;
-            canary.unseen(&outcome)?;
+            let (run, exec) = (["run", "--rootfs", root.path(), "-u", user, "--"], ["exec", "-u", user, kept.id()]);
+            for words in [&run[..], &exec] {
+                let outcome = in_time(words)?;
+                let right = ids(&outcome) == wanted || told && outcome.code == 125;
+                let found = ids(&outcome);
+                must(right, &format!("{kind}: {} --user {user} is {wanted}, not {found}", words[0]), &outcome)?;
+                canary.unseen(&outcome)?;
+            }
         }
     }
     Ok(())
 }
 
 /// Ends what hangs.
-fn in_time(root: &Root, user: &str) -> Result<Outcome, Failed> {
+fn in_time(words: &[&str]) -> Result<Outcome, Failed> {
     let mut command = Command::new(busybox());
-    command.args([
-        "timeout",
-        "-s",
-        "KILL",
-        "20",
-        &binary(),
-        "run",
-        "--rootfs",
-        root.path(),
-        "-u",
-        user,
-        "--",
-        "/bin/sh",
-        "-c",
-        IDS,
-    ]);
+    command.args(["timeout", "-s", "KILL", "20", &binary()]).args(words).args(["/bin/sh", "-c", IDS]);
     command.env("NSCTL_ROOT", state()).stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     Ok(outcome(Running::start(&mut command)))
@@ -199,6 +197,20 @@ pub(super) fn no_shell() -> Result<(), Failed> {
     ] {
         let outcome = inside(&root, &options, "true");
         must(outcome.code == 0 || outcome.code == 125, options[0], &outcome)?;
+        canary.check()?;
+    }
+    let kept = Kept::shell(&["--rootfs", root.path()], "sleep 600; true")?;
+    let dir = format!("/{word}");
+    for words in [
+        &["-e", &word, kept.id(), "true"][..],
+        &["-u", &word, kept.id(), "true"],
+        &["-w", &dir, kept.id(), "true"],
+        &[kept.id(), &word],
+        &[kept.id(), "true", &word],
+        &[&word, "true"],
+    ] {
+        let outcome = nsctl(&[&["exec"], words].concat());
+        must([0, 1, 125, 126, 127].contains(&outcome.code), &format!("exec {words:?}"), &outcome)?;
         canary.check()?;
     }
     Ok(())
