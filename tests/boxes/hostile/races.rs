@@ -272,6 +272,9 @@ pub(super) fn sysctl() -> Result<(), Failed> {
         let fake = volume.0.join("sys/net/ipv4/ip_default_ttl");
         fs::create_dir_all(fake.parent().unwrap())?;
         fs::write(&fake, "fake\n")?;
+        let score = volume.0.join("self/oom_score_adj");
+        fs::create_dir_all(score.parent().unwrap())?;
+        fs::write(&score, "fake\n")?;
         let root = Root::plain("sysctl").symlink("/v", "l").symlink("/v", "k").symlink(canary.path(), "c").dir("v");
         let pairs =
             [(root.at("proc"), root.at("l")), (root.at("sys"), root.at("k")), (root.at("proc"), root.at("c"))];
@@ -282,12 +285,15 @@ pub(super) fn sysctl() -> Result<(), Failed> {
         let neighbour = crate::nsctl::spawn(&args);
         args.clear();
         let options = ["--rw", "-v", &share, "--net", "private", "--sysctl", "net.ipv4.ip_default_ttl=77"];
+        let options = [&options[..], &["--oom-score-adj", "777"]].concat();
         let done = race(&pairs, 30, 2000, || {
             let outcome = inside(&root, &options, &format!("cat {TTL}"));
             let right = [0, 1, 125].contains(&outcome.code) && ["77\n", "fake\n", ""].contains(&outcome.out.as_str());
             must(right, "its own setting, or none to be seen", &outcome)?;
             must(fs::read_to_string(TTL)? == host, "the host's setting stays", &outcome)?;
-            must(fs::read_to_string(&fake)? == "fake\n", "the neighbour's file is not written", &outcome)?;
+            for file in [&fake, &score] {
+                must(fs::read_to_string(file)? == "fake\n", "the neighbour's file is not written", &outcome)?;
+            }
             canary.check()
         });
         drop(neighbour);
