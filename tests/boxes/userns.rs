@@ -363,7 +363,7 @@ fn refusals() -> Result<(), Failed> {
 
 /// What its root may change is its own.
 fn network() -> Result<(), Failed> {
-    let script = "ip link set lo down; echo $?; ip link set lo up; echo $?";
+    let script = "ip link set lo down; echo $?; ip link set lo mtu 1400; echo $?";
     let with = |network: &str| shell(&["--userns", "auto", "--network", network, "--cap-add", "NET_ADMIN"], script);
     lines(&with("none"), &["0", "0"])?;
     let host = with("host");
