@@ -67,9 +67,9 @@ reproducible: all ## build again in another place; the bytes must be the same
 bench: all ## measure beside the peers, in one run
 	NSCTL=$(CURDIR)/$(NSCTL) cargo bench --locked --bench bench -- $(BENCH_ARGS)
 
-qemu-test: all $(IMAGES) ## the box tests in booted kernels (KERNELS="6.1 newest" CASES="switched bare" IMAGES=DIR)
-	tools/qemu/test.sh --nsctl $(NSCTL) --boxes "$$(tools/test-program boxes)" --kernels "$(KERNELS)" --cases "$(CASES)" \
-		--images "$(IMAGES)"
+qemu-test: all $(IMAGES) ## the box tests in booted kernels (KERNELS="6.1 newest" CASES="switched bare" FILTER=NAME ARCH=aarch64)
+	ARCH=$(ARCH) tools/qemu/test.sh --nsctl $(NSCTL) --boxes "$$(tools/test-program boxes $(TARGET))" --kernels "$(KERNELS)" \
+		--cases "$(CASES)" --images "$(IMAGES)" $(if $(FILTER),--filter "$(FILTER)")
 
 qemu-shell: all ## a shell in an initramfs with nsctl
 	tools/qemu/test.sh --shell --nsctl $(NSCTL)
