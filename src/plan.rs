@@ -6,14 +6,14 @@ use std::ffi::{CStr, CString, OsString};
 use linux_raw_sys::general as k;
 
 use crate::error::Result;
-use crate::linux::cgroup::{Hierarchy, PARENT, Version};
+use crate::linux::cgroup::{Hierarchy, PARENT};
 use crate::linux::landlock::Abi;
 use crate::linux::mount::Api;
 use crate::linux::sys::StringArray;
 use crate::linux::userns;
 use crate::network::{Own, Seat};
-use crate::seccomp::{Filter, Listener};
-use crate::spec::{Keep, Kind, Namespace, Principal, Spec, User};
+use crate::seccomp::Listener;
+use crate::spec::{Keep, Namespace, Principal, Spec, User};
 use crate::state::{Privileges, Seccomp, Words};
 
 mod confine;
@@ -24,11 +24,14 @@ mod landlock;
 mod names;
 mod net;
 mod op;
+mod steps;
 mod tree;
 pub(crate) use confine::Confine;
 pub(crate) use environment::DEFAULT_PATH;
 pub(crate) use groups::settings;
 pub(crate) use op::{Group, MOMENT, Op, SUPERVISOR_ENDED, Side, Step, Who};
+pub(crate) use steps::OF_USERS;
+use steps::{Joins, kinds_of};
 pub(crate) use tree::{Base, CgroupView, DEVICES, Lower, Lowers, Mount, Over, Place, Provided, is_in_every_dev};
 
 /// What the plan has to know of the machine and the caller.
@@ -183,7 +186,7 @@ impl Plan {
                 Namespace::Path(path) => joins.push((path.clone(), kind)),
             }
         }
-        let steps = steps(&spec, &host, &groups, limits, Joins { made, paths: &joins }, filter)?;
+        let steps = steps::steps(&spec, &host, &groups, limits, Joins { made, paths: &joins }, filter)?;
         let (envp, home_of_user) = environment::environment(&spec, host.environ);
         Ok(Self {
             id: host.id,
@@ -248,254 +251,4 @@ impl Plan {
         }
         self.steps.retain(|step| !matches!(step.op, Op::Listen));
     }
-}
-
-/// What belongs to a container's user namespace: the kinds over which its root may then have rights. Its mounts and processes are
-/// left out, since the host's root furnishes the ones and its PID 1 is among the others.
-pub(crate) const OF_USERS: [(u32, &str); 3] =
-    [(k::CLONE_NEWUTS, "uts"), (k::CLONE_NEWIPC, "ipc"), (k::CLONE_NEWNET, "net")];
-
-/// In the order in which they are made.
-fn kinds_of(made: u32) -> impl Iterator<Item = u32> {
-    OF_USERS.iter().map(|(kind, _)| *kind).filter(move |kind| made & kind != 0)
-}
-
-/// Namespaces that the container is not born in.
-#[derive(Clone, Copy)]
-struct Joins<'a> {
-    /// Kinds that come with its user namespace, first.
-    made: u32,
-    paths: &'a [(CString, u32)],
-}
-
-fn steps(
-    spec: &Spec,
-    host: &Host,
-    groups: &[Group],
-    limits: Vec<Op>,
-    joins: Joins<'_>,
-    mut filter: Option<Filter>,
-) -> Result<Vec<Step>> {
-    let private_pid = spec.namespaces.pid == Namespace::Private;
-    let state = host.state.as_ref().filter(|_| spec.listed);
-    // A name can be taken: find out before anything is made. And a group must not outlive a supervisor that is killed
-    // before the clone: its state directory tells whoever comes next. A plain run has neither, and claims while the container
-    // runs, and only if it runs for longer than a moment, since nobody could have asked ps for it.
-    let pasta = net::pasta(spec, host);
-    let lent = matches!(spec.network.kind, Kind::Physical(_));
-    let undone = host.seat.is_some() || lent || pasta.is_some();
-    let claim_first = spec.name.is_some() || !groups.is_empty() || spec.keep.is_some() || undone;
-    let tree = tree::plan(spec, host, !groups.is_empty())?;
-    let mut steps = Vec::with_capacity(48 + tree.tree.len());
-    let mut who = Who::Supervisor;
-    let mut add = |who: Who, op: Op| steps.push(Step { who, op });
-
-    if let Some(own) = &host.ground.rootless {
-        add(who, Op::OwnUserNamespace(own.maps.clone()));
-    }
-    add(who, Op::DefaultSigchld);
-    add(who, Op::BlockSignals);
-    add(who, Op::Pair);
-    if let Some(dir) = state {
-        add(who, Op::OpenState { dir: dir.clone() });
-        if claim_first {
-            add(who, Op::Claim);
-        }
-    }
-    // The terminal of one that lives on is kept inside.
-    let relayed = spec.terminal && spec.keep.is_none();
-    if relayed {
-        add(who, Op::SaveTerminal);
-    }
-    if let Some(maps) = &host.ground.userns {
-        add(who, Op::NewUserNamespace { maps: maps.clone(), kinds: joins.made });
-    }
-    let network = net::plan(spec, host);
-    let own_network = !network.is_empty();
-    network.into_iter().for_each(|op| add(who, op));
-    let others = limits.iter().any(|op| matches!(op, Op::OpenOtherHierarchies { .. }));
-    limits.into_iter().for_each(|op| add(who, op));
-    // In our own PID namespace still, where a helper can tell whether its parent lives.
-    tree.before_clone.into_iter().for_each(|op| add(who, op));
-    let first = kinds_of(joins.made).count();
-    for (namespace, (path, kind)) in (first..).zip(joins.paths) {
-        match &spec.network.kind {
-            Kind::Container(container) if *kind == k::CLONE_NEWNET => {
-                add(who, Op::OpenNetworkOf { container: container.clone() });
-            }
-            _ => add(who, Op::OpenNamespace { path: path.clone(), kind: *kind }),
-        }
-        if *kind == k::CLONE_NEWPID {
-            add(who, Op::JoinPid { namespace });
-        }
-    }
-    if let Some(keep) = &spec.keep {
-        add(who, Op::KeepFiles { interactive: keep.interactive, log: keep.log.is_some() });
-    }
-    let born_in = groups.iter().position(|group| group.version == Version::V2);
-    add(who, Op::Clone { group: born_in.filter(|_| !spec.init) });
-    if own_network {
-        add(who, Op::BackHome);
-    }
-    // What a command finds is all there. One that lives on waits anyway, until it is recorded.
-    let waits = pasta.is_some();
-    if let Some(pasta) = pasta {
-        add(who, pasta);
-        if spec.keep.is_none() {
-            add(who, Op::Release);
-        }
-    }
-
-    who = Who::Init;
-    add(who, Op::CloseSupervisorsEnd);
-    let signal = if spec.init { SUPERVISOR_ENDED } else { libc::SIGKILL };
-    if spec.keep.is_some() {
-        add(who, Op::NewSession);
-    } else {
-        add(who, Op::DieWithSupervisor { signal });
-        add(who, Op::CheckSupervisor);
-    }
-    let paths = joins.paths.iter().map(|(_, kind)| *kind);
-    for (namespace, kind) in kinds_of(joins.made).chain(paths.clone()).enumerate() {
-        // It is born there, as it is in a network that was furnished.
-        if kind != k::CLONE_NEWPID && !(namespace < first && kind == k::CLONE_NEWNET && own_network) {
-            add(who, Op::Join { namespace, kind });
-        }
-    }
-    if net::is_empty(spec) {
-        add(who, net::loopback());
-    }
-    tree.sources.into_iter().for_each(|op| add(who, op));
-    if !spec.isolated {
-        add(who, Op::PrivateMounts);
-    }
-    spec.hostname.iter().for_each(|name| add(who, Op::Hostname(name.clone())));
-    spec.domainname.iter().for_each(|name| add(who, Op::Domainname(name.clone())));
-    if spec.root.is_none() && (private_pid || paths.clone().any(|kind| kind == k::CLONE_NEWPID)) {
-        add(who, Op::MountProc);
-    }
-    let owner = host.ground.userns.as_ref().and_then(|maps| maps.outside([0, 0]));
-    let makes = owner.is_some() && (spec.terminal || !tree.tree.is_empty());
-    owner.filter(|_| makes).into_iter().for_each(|owner| add(who, Op::MakeFilesAs(owner)));
-    if spec.terminal && spec.root.is_none() {
-        let devpts = || tree::devpts(tree::tty_group(host.ground.rootless.as_ref(), host.ground.userns.as_ref()));
-        add(who, Op::OpenTerminal { devpts: (!spec.isolated).then(devpts) });
-    }
-    tree.tree.into_iter().for_each(|op| add(who, op));
-    if makes {
-        add(who, Op::MakeFilesAs([0, 0]));
-        // The kernel forgets the signal when whose files are made changes, too (prctl(2)).
-        if spec.init && spec.keep.is_none() {
-            add(who, Op::DieWithSupervisor { signal });
-            add(who, Op::CheckSupervisor);
-        }
-    }
-    if relayed {
-        add(who, Op::SendTerminal);
-    }
-    if waits && spec.keep.is_none() {
-        add(who, Op::AwaitRecord);
-    }
-    let rootless = host.ground.rootless.is_some();
-    if spec.init {
-        // Of an ordinary user nobody could enter it then, not even who started it; what keeps the command from it is that it has
-        // fewer capabilities.
-        if !rootless {
-            add(who, Op::Undumpable);
-        }
-        if spec.keep.is_some() {
-            add(who, Op::AwaitRecord);
-            add(who, Op::Monitor { group: born_in });
-        } else {
-            add(who, Op::Spawn { group: born_in });
-        }
-        who = Who::Payload;
-    }
-    if spec.keep.is_some() && !spec.terminal {
-        add(who, Op::Streams);
-    }
-    confine::resources(&spec.privileges, spec.oom_score_adj).for_each(|op| add(who, op));
-    for group in 0..groups.len() {
-        add(who, Op::EnterGroup { group });
-    }
-    if !groups.is_empty() && spec.namespaces.cgroup == Namespace::Private {
-        add(who, Op::NewCgroupNamespace);
-        if spec.root.is_none() {
-            let writable = spec.cgroup.delegate || spec.privileges.privileged;
-            (0..groups.len()).for_each(|group| add(who, Op::MountGroup { group, writable }));
-        }
-    }
-    if !groups.is_empty() {
-        tree::cgroup_views(spec, host, groups).into_iter().for_each(|mount| add(who, Op::Mount(mount)));
-    }
-    if spec.terminal {
-        add(who, Op::TakeTerminal);
-    }
-    if spec.cgroup.delegate {
-        (0..groups.len()).for_each(|group| add(who, Op::Delegate { group, user: spec.user.clone() }));
-    }
-    if let Some(dir) = &spec.workdir {
-        // It is made if it is not there.
-        owner.filter(|_| spec.root.is_some()).into_iter().for_each(|owner| add(who, Op::MakeFilesAs(owner)));
-        add(who, Op::Chdir(dir.clone()));
-    }
-    if rootless {
-        add(who, Op::Undumpable);
-    }
-    let own_ids = owner.is_some();
-    let changes = own_ids || spec.root.is_some() || spec.user.is_some() || !spec.groups.is_empty();
-    let listens = filter.as_ref().is_some_and(|filter| filter.listener().is_some());
-    let dies = (!spec.init).then_some(signal);
-    let user = changes.then(|| Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() });
-    confine::identity(&spec.privileges, own_ids, user, dies, &mut filter).into_iter().for_each(|op| add(who, op));
-    add(who, Op::RestoreSignals);
-    add(who, Op::CloseOnExec { first: 3 + spec.preserve_fds });
-    let last = confine::last(&spec.privileges, host.landlock, &host.programs, filter);
-    last.into_iter().for_each(|op| add(who, op));
-    add(who, Op::Exec);
-    if spec.init && spec.keep.is_none() {
-        add(Who::Init, Op::CloseOwnEnd);
-        add(Who::Init, Op::Reap);
-    }
-
-    who = Who::Supervisor;
-    if relayed {
-        add(who, Op::Relay);
-    }
-    if listens && spec.keep.is_none() {
-        add(who, Op::Listen);
-    }
-    if state.is_some() {
-        if !claim_first {
-            if spec.pidfile.is_none() {
-                add(who, Op::GiveTime);
-            }
-            add(who, Op::Claim);
-        }
-        add(who, Op::Record);
-    }
-    spec.pidfile.iter().for_each(|file| add(who, Op::PidFile(file.clone())));
-    spec.cidfile.iter().for_each(|file| add(who, Op::CidFile(file.clone())));
-    if spec.keep.is_some() {
-        add(who, Op::Release);
-        if listens && spec.keep.as_ref().is_some_and(|keep| !keep.wait_for_start) {
-            add(who, Op::Listen);
-        }
-        add(who, Op::AwaitStart);
-        // What is left to do is PID 1's.
-        who = Who::Init;
-    } else {
-        add(who, Op::Wait);
-    }
-    if undone {
-        add(who, Op::LeaveNetwork);
-    }
-    (0..groups.len()).for_each(|group| add(who, Op::RemoveGroup { group }));
-    if others {
-        add(who, Op::RemoveOtherGroups);
-    }
-    if state.is_some() && spec.keep.as_ref().is_none_or(|keep| keep.remove) {
-        add(who, Op::RemoveState);
-    }
-    Ok(steps)
 }
