@@ -30,13 +30,14 @@ use crate::linux::process::{self, Process, Spawned};
 use crate::linux::tty::Modes;
 use crate::linux::{cgroup, clock, file, idmap, sys, upper};
 use crate::network::Holding;
-use crate::plan::{Confine, Group, OF_USERS, Op, Plan, Step, Who};
-use crate::reaper::{self, LeftBehind};
+use crate::plan::{Group, OF_USERS, Op, Plan, Who};
+use crate::reaper::LeftBehind;
 use crate::state::events::{self, Event, Value};
 use crate::state::{self, Claim, Phase, State};
 use crate::sync::{self, Message};
 use crate::verdict;
 
+mod end;
 mod groups;
 mod keep;
 mod listener;
@@ -352,39 +353,6 @@ impl Container {
         Ok(())
     }
 
-    #[inline(never)]
-    fn record(&self, plan: &Plan) -> std::result::Result<(), Errno> {
-        let (Some(claim), Some(process)) = (&self.claim, &self.process) else { return Ok(()) };
-        let mut record = keep::record(plan, process, &self.inherited);
-        let profile = plan.steps.iter().find_map(|step| match &step.op {
-            Op::Confine(Confine::Seccomp { filter, profile: true }) => Some(filter),
-            _ => None,
-        });
-        if let Some(filter) = profile {
-            claim.write_filter(&filter.save())?;
-        }
-        match &self.left_behind.state {
-            Some(state) if self.left_behind.stays => state.write_again(claim, &mut record)?,
-            _ => claim.write(&record)?,
-        }
-        if plan.words.is_some() && !self.left_behind.stays {
-            self.note(plan, "create", &[]);
-        }
-        match &plan.words {
-            Some(words) => words.write(claim.dir.as_fd()),
-            None => Ok(()),
-        }
-    }
-
-    /// `--pidfile` and `--cidfile`.
-    #[inline(never)]
-    fn note_in_file(&self, path: &CString, text: &str) -> std::result::Result<(), Errno> {
-        let mut temporary = path.to_bytes().to_vec();
-        temporary.extend_from_slice(b".new");
-        let temporary = CString::new(temporary).map_err(|_| Errno::INVAL)?;
-        file::replace(CWD, &temporary, path, text.as_bytes())
-    }
-
     fn keep_files(&mut self, interactive: bool, log: bool) -> std::result::Result<(), Errno> {
         let claim = self.claim.as_ref().ok_or(Errno::NOENT)?;
         keep::make(claim.dir.as_fd(), interactive, log, &mut self.inherited)
@@ -436,56 +404,6 @@ impl Container {
         let first = sync::receive(ours, wait)?;
         let pid = self.process.as_ref().map_or(0, |process| process.pid);
         meaning(plan, pid, ours.as_fd(), first, wait, &mut self.terminal)
-    }
-
-    /// What the memory controller saw, where there was a limit.
-    pub(crate) fn memory(&self, plan: &Plan) -> Option<cgroup::Memory> {
-        let limit = plan.groups.iter().position(|group| group.names.iter().any(|name| name == "memory"))?;
-        Some(cgroup::memory(plan.groups[limit].version, self.inherited.groups.get(limit)?))
-    }
-
-    /// Takes the steps after the wait.
-    pub(crate) fn clear_up(&self, plan: &Plan) {
-        for (index, Step { op, .. }) in plan.steps.iter().enumerate() {
-            match op {
-                Op::LeaveNetwork => {
-                    self.announce(plan, index);
-                    let dir = self.claim.as_ref().map(|claim| claim.dir.as_fd());
-                    reaper::leave_network(&self.left_behind, dir);
-                    if let Some(network) = &self.left_behind.network {
-                        net::seat(plan).iter().for_each(|seat| network.say_farewell(seat));
-                    }
-                }
-                Op::RemoveGroup { group } if *group < self.left_behind.roots.len() => {
-                    self.announce(plan, index);
-                    let dir = &plan.groups[*group].dir;
-                    if let Err(errno) = cgroup::remove(self.left_behind.roots[*group].as_fd(), dir) {
-                        eprintln!("nsctl: warning: {}", verdict::sentence(plan, index, errno, None));
-                    }
-                }
-                Op::RemoveOtherGroups => {
-                    self.announce(plan, index);
-                    // Ignored: that there is none, and that one of another container's is above it.
-                    for root in self.left_behind.roots.iter().skip(plan.groups.len()) {
-                        let _ = cgroup::remove(root.as_fd(), &self.left_behind.group);
-                    }
-                }
-                Op::RemoveState if self.claim.is_some() && plan.keep.is_none() => {
-                    self.announce(plan, index);
-                    if let Some(state) = &self.left_behind.state {
-                        state::remove(state.fd(), &self.left_behind.id, self.left_behind.link.as_deref());
-                    }
-                }
-                _ => {}
-            }
-        }
-        if plan.keep.is_some()
-            && !self.left_behind.stays
-            && self.claim.is_some()
-            && let Some(state) = &self.left_behind.state
-        {
-            state::remove(state.fd(), &self.left_behind.id, self.left_behind.link.as_deref());
-        }
     }
 }
 
