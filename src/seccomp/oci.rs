@@ -308,5 +308,9 @@ fn listener(profile: &Value, default: u32, rules: &[Rules]) -> Result<Option<Lis
     if path.is_empty() {
         return Err(Error::new("SCMP_ACT_NOTIFY is of no use without listenerPath"));
     }
+    // Each ends with one where they are saved.
+    if path.contains('\0') || metadata.contains('\0') {
+        return Err(Error::new("listenerPath or listenerMetadata has a NUL in it"));
+    }
     Ok(Some(Listener { path, metadata }))
 }

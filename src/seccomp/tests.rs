@@ -514,6 +514,10 @@ mod profiles {
             ),
             (r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#.into(), "SCMP_ACT_NOTIFY is of no use without listenerPath"),
             (
+                r#"{"defaultAction":"SCMP_ACT_NOTIFY","listenerPath":"/x","listenerMetadata":"\u0000"}"#.into(),
+                "listenerPath or listenerMetadata has a NUL in it",
+            ),
+            (
                 r#"{"defaultAction":"SCMP_ACT_NOTIFY","listenerPath":"/x"}"#.into(),
                 "SCMP_ACT_NOTIFY, and sendmsg is not allowed",
             ),

@@ -91,6 +91,12 @@ pub(super) fn asked() -> Result<(), Failed> {
     let stopped = nsctl(&["stop", "-t", "0", &name]);
     must(stopped.code == 0, "it ends", &stopped)?;
     must(done.code == 1 && done.err.contains("ross-device link"), "that of exec, too", &done)?;
+    // Its queue is full, and it takes nobody.
+    // SAFETY: a descriptor and a number.
+    unsafe { libc::listen(agent.socket.as_raw_fd(), 0) };
+    let _waits = UnixStream::connect(&agent.path)?;
+    let done = nsctl(&["run", "--security-opt", &option, "--", "mkdir", "/tmp/nsctl-asked"]);
+    must(done.code == 125 && done.err.contains("EAGAIN"), "nobody is waited for without end", &done)?;
     drop(agent);
     let done = nsctl(&["run", "--security-opt", &option, "--", "mkdir", "/tmp/nsctl-asked"]);
     must(done.code == 125 && done.err.contains("hand the seccomp listener to"), "nobody listens", &done)?;
