@@ -20,6 +20,15 @@ pub(crate) use net::rules;
 
 /// `detail` is what the container's side saw of a file that could not be executed.
 pub(crate) fn sentence(plan: &Plan, index: usize, errno: Errno, detail: Option<&Detail>) -> Error {
+    match described(plan, index, errno, detail) {
+        error if errno == Errno::MFILE => {
+            error.hint("nsctl needs some itself: a higher --ulimit nofile, or ulimit -n")
+        }
+        error => error,
+    }
+}
+
+fn described(plan: &Plan, index: usize, errno: Errno, detail: Option<&Detail>) -> Error {
     let Some(step) = plan.steps.get(index) else { return Error::os("start the container", errno) };
     let group = |index: &usize| shown(&plan.groups[*index].mount);
     let dir = |index: &usize| format!("{}/{}", group(index), shown(&plan.groups[*index].dir));

@@ -369,7 +369,8 @@ fn inherited() -> Result<(), Failed> {
     ] {
         refused(&["run", options[0], options[1], "true"], 125, words)?;
     }
-    Ok(())
+    let too_few = ["run", "--ulimit", "nofile=3", "-u", "1000", "true"];
+    refused(&too_few, 125, "EMFILE (nsctl needs some itself: a higher --ulimit nofile, or ulimit -n)")
 }
 
 /// A key of the caller's session is not seen inside.
