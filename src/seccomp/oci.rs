@@ -282,6 +282,9 @@ pub(super) fn filter(text: &[u8], world: &World<'_>) -> Result<Filter> {
             return Err(Error::new("SCMP_ACT_NOTIFY, and sendmsg is not allowed")
                 .hint("by sendmsg the listener gets the descriptor at which the kernel asks"));
         }
+    } else {
+        // EINVAL: nobody waits.
+        flags &= !WAIT_KILLABLE_RECV;
     }
     let runs = world.runs(&profile)?;
     let gaps = |architecture| world.gaps(&rules, default, architecture);

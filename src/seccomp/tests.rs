@@ -483,7 +483,9 @@ mod profiles {
         let of = |flags: &str| read(&format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW"{flags}}}"#)).unwrap().flags;
         assert_eq!((of(""), of(r#","flags":[]"#)), (4, 0));
         let all = r#","flags":["SECCOMP_FILTER_FLAG_LOG","SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#;
-        assert_eq!(of(all), 35);
+        let listens =
+            format!(r#"{all},"listenerPath":"/l","syscalls":[{{"names":["read"],"action":"SCMP_ACT_NOTIFY"}}]"#);
+        assert_eq!((of(all), of(&listens)), (3, 42));
     }
 
     #[test]

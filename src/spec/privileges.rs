@@ -8,6 +8,7 @@ use rustix::process::Resource;
 use super::label;
 use crate::cli;
 use crate::error::{Error, Result};
+use crate::json;
 use crate::linux::{caps, file};
 use crate::seccomp::Filter;
 use crate::state::{Privileges, ResourceLimit, Seccomp};
@@ -115,7 +116,8 @@ pub(super) fn seccomp(typed: &cli::Privileges, privileges: &Privileges) -> Resul
             let path = typed.security_opt.iter().rev().find_map(value).unwrap_or_default();
             let what = format_args!("the seccomp profile {path}").to_string();
             let file = CString::new(path).map_err(|_| Error::new(format_args!("{what} has a NUL in its name")))?;
-            let text = file::read(CWD, &file).map_err(|errno| Error::os(format_args!("read {what}"), errno))?;
+            let text = file::open(CWD, &file).and_then(|fd| file::read_all(fd, json::MOST as usize));
+            let text = text.map_err(|errno| Error::os(format_args!("read {what}"), errno))?;
             let filter = Filter::profile(&text, privileges.capabilities);
             filter.map(Some).map_err(|error| error.within(what))
         }

@@ -368,6 +368,8 @@ fn refused() -> Result<(), Failed> {
         let done = nsctl(&["run", "--security-opt", &note.option(), "--", "true"]);
         must(done.code == 125 && done.err.contains(wanted) && done.err.contains(&note.0), wanted, &done)?;
     }
+    let done = nsctl(&["run", "--security-opt", "seccomp=/dev/zero", "--", "true"]);
+    must(done.code == 125 && done.err.contains("EFBIG"), "a file without an end", &done)?;
     let done = nsctl(&["run", "--security-opt", "seccomp=/no/such/file", "--", "true"]);
     must(done.code == 125 && done.err.contains("/no/such/file"), "a file that is not there", &done)
 }
