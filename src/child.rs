@@ -185,6 +185,7 @@ impl Child<'_> {
             }
             Op::MakeFilesAs(owner) => caps::make_files_as(*owner)?,
             Op::Confine(step) => confine::step(step, self.inherited.withheld)?,
+            Op::OwnNull => descriptors::own_null(self.root()?.as_fd())?,
             Op::Chdir(dir) if self.plan.rooted => identity::go_to(self.root()?.as_fd(), dir)?,
             Op::Chdir(dir) => rustix::process::chdir(dir.as_c_str())?,
             Op::BeUser { user, groups } => {
@@ -341,6 +342,7 @@ impl Child<'_> {
             | Op::TakeTerminal
             | Op::Delegate { .. }
             | Op::Confine(_)
+            | Op::OwnNull
             | Op::Chdir(_)
             | Op::BeUser { .. }
             | Op::RestoreSignals

@@ -273,6 +273,10 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         | Op::TakeTerminal
         | Op::Relay => return terminal::text(plan, op),
         Op::BeUser { user, groups } => identity::text(user.as_ref(), groups, plan),
+        Op::OwnNull => (
+            "openat2(root, \"dev/null\", RESOLVE_NO_SYMLINKS); dup2(…)".into(),
+            "where 0, 1 or 2 is the host's /dev/null: root inside could change its mode by that",
+        ),
         Op::RestoreSignals => (
             "rt_sigprocmask(SIG_SETMASK, as it was, …)".into(),
             "the command gets the signals as the caller had them",

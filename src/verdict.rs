@@ -74,6 +74,7 @@ fn described(plan: &Plan, index: usize, errno: Errno, detail: Option<&Detail>) -
         Op::MountConsole => "mount the terminal on /dev/console".into(),
         Op::SendTerminal | Op::TakeTerminal | Op::SaveTerminal => "hand the terminal over".into(),
         Op::MountGroup { group: g, .. } => format!("mount the container's cgroup on {}", group(g)),
+        Op::OwnNull => "open the container's /dev/null".into(),
         Op::Chdir(dir) => format!("change to the directory {}", shown(dir)),
         Op::CloseOnExec { .. } => "mark descriptors close-on-exec".into(),
         Op::Record => format!("record the container in {}", state(plan)),
@@ -146,6 +147,9 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
             "there are as many as /proc/sys/kernel/pty/max allows: end some, or raise it"
         }
         (Op::OpenTerminal { .. }, Errno::NODEV) => "this kernel has none: CONFIG_UNIX98_PTYS; leave -t out",
+        (Op::OwnNull, _) => {
+            "a standard stream is the host's, and must not be: /dev has to have one, or give it another stream"
+        }
         (Op::PrivateMounts, Errno::INVAL) => {
             "the root directory is no mount: nsctl runs in a chroot; with --rootfs / it works there"
         }

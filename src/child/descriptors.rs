@@ -1,10 +1,12 @@
-//! Which descriptors the command keeps.
+//! Which descriptors the command keeps, and which it has instead.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use linux_raw_sys::general as k;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::linux::path::{self, Links};
 use crate::linux::{file, sys};
 
 /// Closes every descriptor from `first` on but `kept`, which is close-on-exec. To mark the others would be too late: the kernel finds
@@ -26,6 +28,37 @@ pub(crate) fn close_from(first: u32, kept: Option<&OwnedFd>) -> Result<(), Errno
             sys::close(fd);
         }
     })
+}
+
+/// Root inside could change mode, owner and times of the host's device by what it has open (fchmod(2)), and nobody on the host could write
+/// to it any more. ENOENT, ENODEV: the container's root has taken its own away.
+pub(super) fn own_null(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    for (number, stream) in streams.into_iter().enumerate() {
+        if !is_null(stream)? {
+            continue;
+        }
+        let dev = path::open(root, c"dev", Links::Refused)?;
+        let open = |flags| {
+            let null = rustix::fs::openat(&dev, c"null", flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+            if is_null(null.as_fd())? { Ok(null) } else { Err(Errno::NODEV) }
+        };
+        // Another device is not woken.
+        open(OFlags::PATH)?;
+        let own = open(rustix::fs::fcntl_getfl(stream)? & OFlags::RWMODE)?;
+        match number {
+            0 => rustix::stdio::dup2_stdin(own)?,
+            1 => rustix::stdio::dup2_stdout(own)?,
+            _ => rustix::stdio::dup2_stderr(own)?,
+        }
+    }
+    Ok(())
+}
+
+fn is_null(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let stat = rustix::fs::fstat(fd)?;
+    let device = rustix::fs::makedev(1, 3);
+    Ok(path::file_type(&stat) == FileType::CharacterDevice && stat.st_rdev == device)
 }
 
 /// close_range(2), or before 5.11 and where it is masked: a walk over /proc/self/fd that does the same. Who has something else in the

@@ -129,6 +129,9 @@ fn steps(
     if record.new_cgroupns {
         add(who, Op::NewCgroupNamespace);
     }
+    if record.rooted && own.is_none() {
+        add(who, Op::OwnNull);
+    }
     let owner = given.and_then(|maps| maps.outside([0, 0]));
     if let Some(owner) = owner.filter(|_| spec.terminal || spec.workdir.is_some()) {
         add(who, Op::MakeFilesAs(owner));

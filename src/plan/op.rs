@@ -298,6 +298,8 @@ pub(crate) enum Op {
         group: usize,
         user: Option<User>,
     },
+    /// Where a standard stream is the host's /dev/null, it becomes the container's.
+    OwnNull,
     Chdir(CString),
     BeUser {
         user: Option<User>,

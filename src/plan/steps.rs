@@ -254,6 +254,9 @@ impl Steps<'_> {
         if spec.keep.is_some() && !spec.terminal {
             self.add(who, Op::Streams);
         }
+        if spec.root.is_some() && self.host.ground.rootless.is_none() {
+            self.add(who, Op::OwnNull);
+        }
         self.add_all(who, confine::resources(&spec.privileges, spec.oom_score_adj));
         self.add_all(who, (0..groups.len()).map(|group| Op::EnterGroup { group }));
         if !groups.is_empty() && spec.namespaces.cgroup == Namespace::Private {

@@ -33,6 +33,7 @@
 //! | CVE-2026-87766 (bwrap): a link to the old root | `cve_2026_87766_the_old_root` |
 //! | procd f85a629 (ujail): mounts over /proc and /sys | `procd_f85a629_mounts_over_the_kernels_tables` |
 //! | PID 1 has the caller's environment | `environment_of_the_caller` |
+//! | the host's /dev/null by a standard stream | `null_of_the_host` |
 //! | a root inside, as it is and with nearly all capabilities | `escapes_as_usual`, `escapes_own_ids`, `escapes`, `escapes_rw`, `escapes_no_init`, `escapes_from_a_chroot`, `escapes_masked`, `boundary_…` |
 //!
 //! Not here, for want of what they are about: setuid helpers (CVE-2017-5985, 2018-6556, 2022-47952,
@@ -113,6 +114,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("hostile::cve_2026_87766_the_old_root", links::old_root),
     ("hostile::procd_f85a629_mounts_over_the_kernels_tables", links::kernel_tables),
     ("hostile::environment_of_the_caller", process::environment),
+    ("hostile::null_of_the_host", process::null),
     ("hostile::boundary_without_user_namespaces", escapes::boundary),
     ("hostile::escapes_as_usual", escapes::as_usual),
     ("hostile::escapes_own_ids", escapes::own_ids),

@@ -1,6 +1,7 @@
 //! What the command is, where it stands, and what it holds.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 
 use libtest_mimic::Failed;
@@ -248,4 +249,32 @@ pub(super) fn proc_of_who_enters() -> Result<(), Failed> {
         must(outcome.out == "500\n", "and so has who enters", &outcome)?;
         canary.check()
     })
+}
+
+/// What nsctl or its caller has of the host's /dev/null is not what the command has: it could take it from everybody.
+pub(super) fn null() -> Result<(), Failed> {
+    let changed = || fs::metadata("/dev/null").map(|stat| (stat.ctime(), stat.ctime_nsec()));
+    let before = changed()?;
+    let root = Root::plain("null");
+    let script = "for fd in 0 1 2; do chmod 666 /proc/self/fd/$fd; done";
+    for options in [&[][..], &["--no-init"]] {
+        let args = [&["run", "--rootfs", root.path()], options, &["sh", "-c", script]].concat();
+        let outcome = nsctl(&args);
+        must(outcome.code == 0, "run", &outcome)?;
+    }
+    let twice = format!("{script}; test -e /again && echo again && exec sleep 600; > /again; exit 1");
+    let check = format!("{script}; echo > /checked");
+    let options = ["--restart", "on-failure:1", "--health-cmd", &check, "--health-interval", "100ms"];
+    let args = [&["-d", "--rootfs", root.path()], &options[..], &["sh", "-c", &twice]].concat();
+    let kept = Kept::made("run", &args)?;
+    until("it is started again", || nsctl(&["logs", kept.id()]).out == "again\n")?;
+    let outcome = nsctl(&["exec", "-d", kept.id(), "sh", "-c", &format!("{script}; echo > /detached")]);
+    must(outcome.code == 0, "exec", &outcome)?;
+    until("all have tried", || nsctl(&["exec", kept.id(), "ls", "/checked", "/detached"]).code == 0)?;
+    // Nor is that so when there is no other.
+    let outcome = nsctl(&["exec", kept.id(), "rm", "/dev/null"]);
+    must(outcome.code == 0, "removed", &outcome)?;
+    let outcome = nsctl(&["exec", kept.id(), "chmod", "666", "/proc/self/fd/0"]);
+    must(outcome.code == 125 && outcome.err.contains("open the container's /dev/null"), "refused", &outcome)?;
+    if changed()? == before { Ok(()) } else { Err("the host's /dev/null was changed".into()) }
 }
