@@ -271,14 +271,24 @@ pub(super) fn filter(text: &[u8], world: &World<'_>) -> Result<Filter> {
         let flag = |all, flag: &String| Ok(all | word("flag", "SECCOMP_FILTER_FLAG_", flag, &FLAGS)?);
         flags = all.iter().try_fold(0, flag)?;
     }
+    // And what holds where none of its rules does.
+    let of = |name| {
+        let rules = world.names.find(name).map_or(&[][..], |call| &rules[call]);
+        (rules, rules.last().filter(|rule| rule.conditions.is_empty()).map_or(default, |rule| rule.verdict))
+    };
+    let (execve, otherwise) = of("execve");
+    if strictness(otherwise) < strictness(NOTIFY)
+        && execve.iter().all(|rule| strictness(rule.verdict) < strictness(NOTIFY))
+    {
+        return Err(Error::new("it never allows execve").hint("without that no command can be started"));
+    }
     let listener = listener(&profile, default, &rules)?;
     if listener.is_some() {
         // One thread is all there is to synchronise, and the kernel takes not both.
         flags = flags & !TSYNC | NEW_LISTENER;
-        let sendmsg = world.names.find("sendmsg").map_or(&[][..], |call| &rules[call]);
         let passes = |verdict: u32| matches!(verdict, ALLOW | LOGGED);
-        let always = sendmsg.last().is_some_and(|rule| rule.conditions.is_empty()) || passes(default);
-        if !always || sendmsg.iter().any(|rule| !passes(rule.verdict)) {
+        let (sendmsg, otherwise) = of("sendmsg");
+        if !passes(otherwise) || sendmsg.iter().any(|rule| !passes(rule.verdict)) {
             return Err(Error::new("SCMP_ACT_NOTIFY, and sendmsg is not allowed")
                 .hint("by sendmsg the listener gets the descriptor at which the kernel asks"));
         }

@@ -274,9 +274,12 @@ mod profiles {
         filter(json.as_bytes(), &world)
     }
 
+    /// A profile without it is refused.
+    const EXECVE: &str = r#"{"names":["execve"],"action":"SCMP_ACT_ALLOW"}"#;
+
     /// A profile of these rules, by default EPERM.
     fn rules(rules: &str) -> Filter {
-        read(&format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{rules}]}}"#)).unwrap()
+        read(&format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{EXECVE},{rules}]}}"#)).unwrap()
     }
 
     fn first(filter: &Filter, name: &str, argument: u64) -> u32 {
@@ -297,7 +300,7 @@ mod profiles {
             ("NOTIFY", 0x7fc0_0000),
         ] {
             let json = format!(
-                r#"{{"defaultAction":"SCMP_ACT_TRAP","listenerPath":"/l","syscalls":[{{"names":["sendmsg"],"action":"SCMP_ACT_ALLOW"}},{{"names":["read"],"action":"SCMP_ACT_{action}"}}]}}"#
+                r#"{{"defaultAction":"SCMP_ACT_TRAP","listenerPath":"/l","syscalls":[{{"names":["execve","sendmsg"],"action":"SCMP_ACT_ALLOW"}},{{"names":["read"],"action":"SCMP_ACT_{action}"}}]}}"#
             );
             let filter = read(&json).unwrap();
             assert_eq!(first(&filter, "read", 0), wanted);
@@ -389,7 +392,7 @@ mod profiles {
     fn calls_within_others() {
         let of = |default: &str, list: &str| {
             let json = format!(
-                r#"{{"defaultAction":"SCMP_ACT_{default}","architectures":["SCMP_ARCH_X86"],"syscalls":[{list}]}}"#
+                r#"{{"defaultAction":"SCMP_ACT_{default}","architectures":["SCMP_ARCH_X86"],"syscalls":[{EXECVE},{list}]}}"#
             );
             let filter = read(&json).unwrap();
             [("socketcall", 1), ("socketcall", 3), ("socketcall", 9), ("ipc", 23), ("ipc", 23 | 1 << 16)]
@@ -439,7 +442,7 @@ mod profiles {
     fn newer_calls_than_the_profile_s() {
         let names = names();
         let number = names.number(names.find("close_range").unwrap(), 0).unwrap();
-        let rule = r#"{"names":["read","close_range"],"action":"SCMP_ACT_ALLOW"}"#;
+        let rule = r#"{"names":["execve","close_range"],"action":"SCMP_ACT_ALLOW"}"#;
         let at = |default: &str, number| {
             let filter = read(&format!(r#"{{"defaultAction":"SCMP_ACT_{default},"syscalls":[{rule}]}}"#)).unwrap();
             run(&filter.program, Call { number, audit: ARCHITECTURES[0].audit, arguments: [0; 6] }).0
@@ -513,6 +516,12 @@ mod profiles {
             (
                 r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_X"]}"#.into(),
                 "SECCOMP_FILTER_FLAG_X is no flag",
+            ),
+            (r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#.into(), "it never allows execve"),
+            (
+                r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["execve"],"action":"SCMP_ACT_TRAP"}]}"#
+                    .into(),
+                "it never allows execve",
             ),
             (r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#.into(), "SCMP_ACT_NOTIFY is of no use without listenerPath"),
             (

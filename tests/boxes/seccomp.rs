@@ -368,6 +368,15 @@ fn refused() -> Result<(), Failed> {
         let done = nsctl(&["run", "--security-opt", &note.option(), "--", "true"]);
         must(done.code == 125 && done.err.contains(wanted) && done.err.contains(&note.0), wanted, &done)?;
     }
+    // By which nsctl inside can neither say what failed nor exit.
+    let few =
+        Note::new(r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"name":"execve","action":"SCMP_ACT_ALLOW"}]}"#)?;
+    let option = few.option();
+    for options in [&[][..], &["--no-init"], &["--security-opt", "no-new-privileges=false"]] {
+        let args = [&["run", "--security-opt", &option], options, &["/no/such/program"]].concat();
+        let mut running = crate::nsctl::spawn(&args);
+        running.end_within(std::time::Duration::from_secs(10))?;
+    }
     let done = nsctl(&["run", "--security-opt", "seccomp=/dev/zero", "--", "true"]);
     must(done.code == 125 && done.err.contains("EFBIG"), "a file without an end", &done)?;
     let done = nsctl(&["run", "--security-opt", "seccomp=/no/such/file", "--", "true"]);
