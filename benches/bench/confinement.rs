@@ -3,6 +3,7 @@
 use crate::contenders::{Contender, bubblewrap, vet_all};
 use crate::kit::{Kit, Tool};
 use crate::oci::{self, With};
+use crate::rooted;
 use crate::start;
 use crate::table::Table;
 
@@ -16,6 +17,7 @@ fn ours(kit: &Kit, target: &str) -> Vec<Contender> {
         nsctl("nsctl run --privileged", &["--privileged"]),
         nsctl("nsctl run, seccomp=unconfined", &["--security-opt", "seccomp=unconfined"]),
         nsctl("nsctl run", &[]),
+        nsctl("nsctl run --userns auto", &["--userns", "auto"]),
         nsctl("nsctl run --cap-drop ALL", &["--cap-drop", "ALL"]),
         nsctl("nsctl run, podman's profile", &["--security-opt", &format!("seccomp={}", oci::PROFILE)]),
     ]
@@ -31,13 +33,18 @@ fn theirs(kit: &Kit, program: &'static str) -> Vec<Contender> {
     peers
 }
 
+/// crun refuses a machine whose cgroups are of both versions: all are measured where there is only cgroup2.
 pub(crate) fn start_table(kit: &Kit, rounds: usize) -> Table {
+    let title = format!("Start to exit with and without confinement, µs ({rounds} rounds, interleaved)");
+    let _mounts = match rooted::namespace(kit) {
+        Ok(mounts) => mounts,
+        Err(why) => return rooted::only(&title, &why),
+    };
     let target = kit.path("true");
     let mut all = vec![Contender::new("floor", &kit.ours("floor"), &[&target])];
     all.extend(ours(kit, &target));
     all.push(bubblewrap(&target));
     all.extend(theirs(kit, "true"));
-    let title = format!("Start to exit with and without confinement, µs ({rounds} rounds, interleaved)");
     let mut table = start::figures(kit, &title, &vet_all(kit, all), rounds, "floor");
     table.note("nsctl run: 14 capabilities, no_new_privs, a keyring, a filter of system calls; bubblewrap has no filter of its own");
     table.note("podman's profile: /usr/share/containers/seccomp.json; for crun and runc it is translated, with the same capabilities");
@@ -46,6 +53,10 @@ pub(crate) fn start_table(kit: &Kit, rounds: usize) -> Table {
 
 pub(crate) fn calls_table(kit: &Kit) -> Table {
     let title = "One system call inside, ns (the best of 1000 rounds of 2000)";
+    let _mounts = match rooted::namespace(kit) {
+        Ok(mounts) => mounts,
+        Err(why) => return rooted::only(title, &why),
+    };
     let mut table = Table::new(title, &["program", "getppid", "ioctl", "+ getppid", "+ ioctl"]);
     let target = kit.path("asks");
     let bare: Tool = kit.ours("asks");
