@@ -73,6 +73,9 @@ mod entry {
         let done = not_set_uid().and_then(|()| cli::parse(args)).and_then(|invocation| {
             error::set_json(invocation.log_json);
             crate::state::set_place(invocation.root);
+            if has_company(&invocation.command) {
+                crate::linux::sealed::execute_sealed();
+            }
             perform(invocation.command)
         });
         done.unwrap_or_else(|error| {
@@ -95,6 +98,16 @@ mod entry {
     fn hide_executable() {
         if rustix::process::geteuid().is_root() {
             let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+        }
+    }
+
+    /// Whether a process of nsctl's executes a command where others of the container's may be by then.
+    fn has_company(command: &Command) -> bool {
+        match command {
+            Command::Run(typed) => typed.detach || typed.pid.is_some(),
+            Command::Exec(_) => true,
+            Command::Verb(typed) => matches!(typed.name, "start" | "restart"),
+            _ => false,
         }
     }
 

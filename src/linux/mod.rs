@@ -22,6 +22,7 @@ pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod processes;
 pub(crate) mod procfs;
+pub(crate) mod sealed;
 pub(crate) mod socket;
 pub(crate) mod text;
 pub(crate) mod tree;

@@ -177,6 +177,21 @@ pub(crate) fn execve(path: &CStr, argv: &StringArray, envp: &StringArray, more: 
     check(failed).err().unwrap_or(Errno::NOSYS)
 }
 
+/// Executes a file with the words and the environment that this program was started with. Comes back if that fails.
+pub(crate) fn execute_again(file: BorrowedFd<'_>) {
+    unsafe extern "C" {
+        static environ: *const *mut c_char;
+    }
+    let arguments = ARGUMENTS.load(std::sync::atomic::Ordering::Relaxed).cast_const();
+    if !arguments.is_null() {
+        // SAFETY: both arrays are those that the kernel handed to this program, and end with NULL.
+        unsafe {
+            let (fd, flags) = (file.as_raw_fd(), k::AT_EMPTY_PATH);
+            libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), arguments, environ, flags);
+        }
+    }
+}
+
 /// Whether the current directory is below the root directory: getcwd(2) marks one that is not with "(unreachable)".
 pub(crate) fn cwd_is_reachable() -> bool {
     let mut buffer = [0u8; 4096];

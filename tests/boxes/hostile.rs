@@ -7,7 +7,7 @@
 //! | CVE-2018-15664 (docker cp): a link takes the place of a directory | `cve_2018_15664_copies`, `…_kernel_files` |
 //! | CVE-2019-14271 (docker cp): a helper loaded the container's libraries | `cve_2019_14271_no_library_of_the_root` |
 //! | CVE-2016-10124 (LXC), 2017-5226 (bwrap), 2019-7303 (snapd): keys typed on the caller's terminal (TIOCSTI) | `cve_2016_10124_tiocsti` |
-//! | CVE-2019-5736 (runc): the payload reached the runtime's executable | `cve_2019_5736_own_executable` |
+//! | CVE-2019-5736 (runc): the payload reached the runtime's executable | `cve_2019_5736_own_executable`, `…_who_enters`, `…_who_becomes_nsctl` |
 //! | CVE-2019-16884, 19921 (runc): /proc is the image's own | `cve_2019_16884_proc_of_the_image`, `…_files_over_proc` |
 //! | CVE-2019-18837 (crun): a link out of the root | `cve_2019_18837_links_out_of_the_root` |
 //! | CVE-2020-15257 (containerd): a socket in the host's abstract namespace | `cve_2020_15257_control_socket` |
@@ -70,6 +70,7 @@ pub(crate) fn probe(args: &[String]) {
     match args.first().map(String::as_str) {
         Some("grab") => kept::grab(args.get(1).map_or("", String::as_str)),
         Some("pid1") => kept::attack_pid_1(),
+        Some("change") => kept::change(),
         Some("connect") => kept::connect(&args[1..]),
         _ => {}
     }
@@ -83,6 +84,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("hostile::cve_2019_14271_no_library_of_the_root", files::libraries),
     ("hostile::cve_2019_5736_own_executable", process::own_executable),
     ("hostile::cve_2019_5736_who_enters", kept::entered),
+    ("hostile::cve_2019_5736_who_becomes_nsctl", kept::becomes),
     ("hostile::pid_1_of_a_detached_container", kept::pid_1),
     ("hostile::cve_2020_15257_control_socket", kept::control),
     ("hostile::cve_2022_31214_forged_record", kept::forged),

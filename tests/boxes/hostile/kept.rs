@@ -1,12 +1,13 @@
 //! Containers that live on, and those who enter them: what the payload can get of nsctl's while it is there.
 
+use std::ffi::CString;
 use std::fs;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::path::Path;
 
 use libtest_mimic::Failed;
 
-use super::snapshot;
+use super::{each_way, snapshot};
 use crate::life::{Kept, refused, says, until};
 use crate::nsctl::{Running, binary, command, must, nsctl, outcome, state};
 use crate::root::Root;
@@ -47,6 +48,55 @@ pub(super) fn entered() -> Result<(), Failed> {
     must(refused.is_some_and(|count| count > 0), "processes were seen, and nothing of them was had", &logged)?;
     println!("a process of nsctl's was looked at {} times", refused.unwrap_or(0));
     if snapshot(&file) == before { Ok(()) } else { Err("nsctl's file has changed".into()) }
+}
+
+/// What is executed, by exec and by the health check, is `/proc/self/exe`: nsctl's file. Until it hides itself a root inside that looks all
+/// the time can open it, and must not be able to change it.
+pub(super) fn becomes() -> Result<(), Failed> {
+    let file = fs::canonicalize(binary())?;
+    each_way(|| {
+        let before = snapshot(&file);
+        let root = Root::new("becomes").symlink("/proc/self/exe", "bin/sh");
+        let options = ["-d", "--rootfs", root.path(), "--health-cmd", "--version", "--health-interval", "20ms"];
+        let kept = Kept::made("run", &[&options[..], &["--", "/bin/probe", "probe", "change"]].concat())?;
+        kept.said("ready\n")?;
+        for _ in 0..40 {
+            let done = nsctl(&["exec", kept.id(), "/bin/sh", "--version"]);
+            must(done.code == 0 && done.out.starts_with("nsctl"), "nsctl is executed", &done)?;
+        }
+        let logged = nsctl(&["logs", kept.id()]);
+        drop(kept);
+        must(logged.out == "ready\n", "nothing was changed", &logged)?;
+        if snapshot(&file) == before { Ok(()) } else { Err("nsctl's file has changed".into()) }
+    })
+}
+
+/// `probe change`: changes the mode of each program that it can open by a process, to what it is.
+pub(super) fn change() -> ! {
+    println!("ready");
+    loop {
+        for pid in 2..400 {
+            let Ok(path) = CString::new(format!("/proc/{pid}/exe")) else { continue };
+            // SAFETY: the path lives through the call; the descriptor is ours alone.
+            let file = unsafe {
+                let fd = libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC);
+                if fd < 0 {
+                    continue;
+                }
+                fs::File::from_raw_fd(fd)
+            };
+            let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let name = fs::read_link(&link).unwrap_or_default().display().to_string();
+            // Of this root, or a copy that nobody executes but the one who made it.
+            let own =
+                ["/busybox", "/probe"].iter().any(|own| name.ends_with(own)) || name.starts_with("/memfd:nsctl");
+            if let (false, Ok(there)) = (own, file.metadata())
+                && fs::set_permissions(&link, there.permissions()).is_ok()
+            {
+                println!("{name} was changed");
+            }
+        }
+    }
 }
 
 /// PID 1 is not to be read, stopped or killed by a root inside.
