@@ -114,7 +114,7 @@ const FEATURES: &[Feature] = {
         Feature {
             name: USER_NAMESPACES,
             since: "3.8",
-            need: Option("ordinary users"),
+            need: Option("ordinary users, --userns"),
             config: &["CONFIG_USER_NS"],
             knob: USERNS,
             probe: || probe::namespace(libc::CLONE_NEWUSER),
@@ -224,6 +224,14 @@ const FEATURES: &[Feature] = {
             &["CONFIG_CGROUP_BPF", "CONFIG_BPF_SYSCALL"],
             ROOT,
             probe::device_rules
+        ),
+        feature!(
+            "seccomp filters",
+            "3.17",
+            Option("the filter of system calls"),
+            &["CONFIG_SECCOMP", "CONFIG_SECCOMP_FILTER"],
+            "an outer seccomp filter",
+            probe::seccomp
         ),
         feature!(
             LANDLOCK,

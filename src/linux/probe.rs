@@ -167,6 +167,10 @@ pub(crate) fn device_rules() -> Answer {
     }
 }
 
+pub(crate) fn seccomp() -> Answer {
+    if sys::seccomp::is_there() { Answer::Yes } else { Answer::No }
+}
+
 /// Whether processes can be confined by landlock; what of them, its version says.
 pub(crate) fn landlock() -> Answer {
     match sys::landlock::version() {

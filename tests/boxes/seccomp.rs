@@ -29,6 +29,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("somebody_outside_is_asked", asked::asked),
     ("unconfined", unconfined),
     ("profiles_that_are_refused", refused),
+    ("check_knows_them", check),
 ];
 
 const EPERM: i32 = libc::EPERM;
@@ -356,6 +357,15 @@ fn unconfined() -> Result<(), Failed> {
         must(done.code == 0 && done.out.trim().ends_with(wanted), &format!("{options:?}"), &done)?;
     }
     Ok(())
+}
+
+/// What a kernel needs for it is told.
+fn check() -> Result<(), Failed> {
+    let table = nsctl(&["check"]);
+    let line = table.out.lines().find(|line| line.starts_with("seccomp filters ")).unwrap_or_default();
+    must(line.contains(" yes "), "the table", &table)?;
+    let fragment = nsctl(&["check", "--kconfig"]);
+    must(fragment.out.contains("CONFIG_SECCOMP_FILTER=y\n"), "the fragment", &fragment)
 }
 
 fn refused() -> Result<(), Failed> {
