@@ -165,6 +165,8 @@ fn not_here(name: &str) -> Error {
         "link" => "containers on one --network find each other by their names",
         "log-driver" | "log-opt" => "it is --log file or none, and --log-size",
         "label-file" | "annotation" => "it is --label NAME=VALUE",
+        "sig-proxy" => "in the foreground the command gets every signal; after --detach there is nsctl attach",
+        "subuidname" | "subgidname" => "--uidmap and --gidmap say which ids",
         "storage-opt" => "it is --overlay-size",
         "runtime" | "isolation" => "nsctl is all there is",
         "platform" | "pull" | "quiet" | "disable-content-trust" => {
@@ -233,6 +235,8 @@ mod tests {
             ["--gpus=all", "sh"],
             ["--log-driver=none", "sh"],
             ["--pull=never", "sh"],
+            ["--sig-proxy=false", "sh"],
+            ["--subuidname=me", "sh"],
         ] {
             let error = run_of(&words).err().unwrap().to_string();
             assert!(error.contains("is not supported"), "{error}");

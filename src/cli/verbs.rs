@@ -137,6 +137,9 @@ pub(super) fn exec(parser: &mut Parser, log_json: &mut bool) -> Result<Command> 
                     Error::new("--privileged is not supported").hint("the command gets what the container's own has")
                 );
             }
+            Arg::Long("detach-keys") => {
+                return Err(Error::new("--detach-keys is not supported").hint("the command ends with nsctl exec"));
+            }
             Arg::Value(word) if exec.container.is_empty() => {
                 exec.container = word.into_string().map_err(|word| no_container(&word.to_string_lossy()))?;
                 // Options end at the command's name, which is the next word.

@@ -74,6 +74,7 @@ pub(super) fn volume(typed: &OsStr) -> Result<Mount> {
             "bind" => recursive = false,
             "rbind" => recursive = true,
             "z" | "Z" => return Err(wrong("nsctl does not relabel files for SELinux", "leave z and Z out")),
+            "U" => return Err(wrong("nsctl changes no owners", "idmap shows files as the container's")),
             _ if flag(option, &mut change) || propagation(option, &mut spread) => {}
             _ => match option.split_once('=') {
                 Some(("idmap", ranges)) => {

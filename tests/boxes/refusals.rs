@@ -123,6 +123,7 @@ fn other_errors() -> Result<(), Failed> {
         ("-v", "data:/data", "the source is no path (nsctl has no named volumes"),
         ("-v", "/a:/b:ro:z", "too many colons"),
         ("-v", "/a:/b:z", "nsctl does not relabel files for SELinux"),
+        ("-v", "/a:/b:U", "nsctl changes no owners (idmap"),
         ("-v", "/a:/b:fast", "there is no option fast (there are ro, rw,"),
         ("-v", "/a:/b:idmap", "idmap without ranges is the container's own map, and it has none (--userns auto"),
         ("-v", "/a:/proc/x", "the destination /proc/x belongs to the kernel's own tables"),
