@@ -310,7 +310,7 @@ fn pause(container: &Container, still: bool) -> Result<()> {
         let error = Error::os(format_args!("{act} container {}", container.shown()), errno).code(REFUSED);
         match errno {
             Errno::NOTSUP => error.hint(
-                "it has no cgroup that can be frozen: it runs in the foreground without limits, or the kernel lacks CONFIG_CGROUP_FREEZER",
+                "it has no cgroup that can be frozen: it runs in the foreground without limits, an ordinary user started it without one of his own, or the kernel lacks CONFIG_CGROUP_FREEZER",
             ),
             Errno::TIMEDOUT => error.hint("a process of it is stuck in the kernel"),
             _ => error,

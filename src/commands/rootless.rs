@@ -36,7 +36,11 @@ fn enter_with(ids: Ids) -> Result<()> {
     }
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let alone = Maps::single(uid, gid);
-    let no_more = || Error::new("other ids than one cannot be mapped here").hint(MORE_IDS);
+    let what = if ids == Ids::Keep { "--userns keep-id" } else { "the map of ids" };
+    let no_more = || {
+        Error::new(format_args!("{what} takes other ids than the caller's own, and there are none here"))
+            .hint(MORE_IDS)
+    };
     let (maps, helpers) = match (ids, helpers()) {
         (Ids::Usual | Ids::Auto(_), Some((helpers, users, groups))) => (alone.with(&users, &groups), Some(helpers)),
         (Ids::Usual | Ids::Auto(_), None) => (alone, None),

@@ -253,7 +253,7 @@ impl Steps<'_> {
             return Ok(0);
         }
         Err(Error::new(format_args!("{option}: idmap without ranges is the container's own map, and it has none"))
-            .hint("--userns auto gives it one; ranges are such as idmap=uids=0-1000-1"))
+            .hint("--userns auto gives it one, if root starts it; ranges are such as idmap=uids=0-1000-1"))
     }
 
     /// Options of a file system. Its uid= and gid= are numbers of the container's, and the kernel takes those of who mounts it.

@@ -19,7 +19,9 @@ pub(super) fn sentence(act: &Act, errno: Errno) -> Error {
         }
         (Act::Beneath { .. }, Errno::ACCESS) => "the command's user cannot get there",
         (Act::Beneath { .. }, Errno::LOOP) => "links of /proc that lead out of every path are not followed",
-        (Act::Restrict, Errno::PERM) => "the kernel wants no_new_privs, or CAP_SYS_ADMIN, for that",
+        (Act::Restrict, Errno::PERM) => {
+            "the kernel wants no_new_privs for that, or CAP_SYS_ADMIN: leave no-new-privileges=false out"
+        }
         (Act::Restrict, Errno::TOOBIG) => "the caller is confined 16 times already, which is the most",
         _ => "",
     })

@@ -81,7 +81,7 @@ fn hint(op: &Op, errno: Errno) -> &'static str {
         }
         (_, Errno::IO | Errno::UCLEAN | Errno::BADMSG) => UNREADABLE,
         (Op::OverlayRoot { .. } | Op::BindRoot { .. }, Errno::INVAL) if userns::own().is_some() => {
-            "something is mounted in that directory, and an ordinary user may not look beneath; or overlayfs refuses it: dmesg tells"
+            "something is mounted in that directory, and an ordinary user may not look beneath: --rw takes it as it is; or overlayfs refuses it: dmesg tells"
         }
         (Op::BindRoot { .. } | Op::OverlayRoot { .. }, Errno::NOTDIR) => "the root is no directory",
         (Op::OverlayRoot { .. }, Errno::STALE) => "somebody put another directory in the place of --overlay-upper",
@@ -201,7 +201,7 @@ fn no_such_user(user: Option<&User>, groups: &[Principal], errno: Errno) -> Erro
         (Errno::INVAL, _) => {
             Error::os("change user and groups", errno).hint("who is asked for is not in the container's map of ids")
         }
-        (Errno::PERM, _) => Error::os("change user and groups", errno).hint("that takes CAP_SETUID and CAP_SETGID"),
+        (Errno::PERM, _) => Error::os("change user and groups", errno).hint("that takes CAP_SETUID and CAP_SETGID, and a seccomp profile must not refuse it"),
         (Errno::FBIG, _) => Error::new("the container's /etc/passwd or /etc/group is too large to be one"),
         _ => Error::os("change user and groups", errno),
     }
