@@ -150,7 +150,9 @@ fn mount_hint(mount: &Mount, at: Option<&Place>, errno: Errno) -> &'static str {
         }
         (Mount::Fs { .. }, Errno::NOENT) => "there is no such directory",
         (Mount::Fs { .. }, Errno::NODEV) => "the kernel lacks this file system",
-        (Mount::Fs { .. }, Errno::INVAL) => "the kernel does not take these options; dmesg tells",
+        (Mount::Fs { .. }, Errno::INVAL) => {
+            "the kernel does not take these options, or a uid= or gid= is none of the container's; dmesg tells"
+        }
         (Mount::Overlay { .. }, Errno::INVAL) => "overlayfs refuses these directories; dmesg tells",
         (Mount::Node { .. }, Errno::PERM) => "making devices takes CAP_MKNOD",
         (Mount::Node { .. }, Errno::EXIST) => "every container has another one of that name",
@@ -196,7 +198,7 @@ fn no_such_user(user: Option<&User>, groups: &[Principal], errno: Errno) -> Erro
                 .hint("a number needs no entry")
         }
         (Errno::INVAL, _) if userns::own().is_some() => {
-            Error::os("change user and groups", errno).hint("there is no such id in the container: more than one take newuidmap and newgidmap (package uidmap) and ranges in /etc/subuid and /etc/subgid")
+            Error::os("change user and groups", errno).hint("there is no such id in the container: -u 0 is the caller; more take newuidmap and newgidmap (package uidmap) and ranges in /etc/subuid and /etc/subgid")
         }
         (Errno::INVAL, _) => {
             Error::os("change user and groups", errno).hint("who is asked for is not in the container's map of ids")

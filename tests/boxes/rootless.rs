@@ -361,8 +361,10 @@ fn refused() -> Result<(), Failed> {
         (&["--network", "phys:lo"], "that takes root"),
         (&["-u", "5"], "there is no user 5 in the container"),
         (&["-u", "0:7"], "there is no group 7 in the container"),
-        (&["-u", "user"], "there is no such id in the container"),
+        (&["-u", "user"], "there is no such id in the container: -u 0 is the caller"),
         (&["--group-add", "5"], "--group-add: there is one group"),
+        (&["--tmpfs", "/tmp:uid=5"], "none of the container's"),
+        (&["--userns", "0:0:1"], "the map of ids takes other ids than the caller's own"),
         (&["--oom-score-adj", "-500"], "CAP_SYS_RESOURCE"),
     ] {
         let outcome = home.in_root(options, "true");
