@@ -66,7 +66,7 @@ fn word<T: Copy>(what: &str, prefix: &str, word: &str, words: &[Word<T>]) -> Res
 
 /// `errno` is the key of what an error has, or a tracer gets.
 fn action(value: &Value, action: &str, errno: &str) -> Result<u32> {
-    let action = word("action", "SCMP_ACT_", &json::text(value, action)?, &ACTIONS)?;
+    let action = word(action, "SCMP_ACT_", &json::text(value, action)?, &ACTIONS)?;
     if action != ERRNO && action != TRACE {
         return Ok(action);
     }

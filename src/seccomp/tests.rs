@@ -511,8 +511,8 @@ mod profiles {
         for (json, wanted) in [
             ("".into(), "it is not JSON"),
             ("[]".into(), "defaultAction is not in an object"),
-            ("{}".into(), "(without a name) is no action"),
-            (r#"{"defaultAction":"SCMP_ACT_NONE"}"#.into(), "SCMP_ACT_NONE is no action"),
+            ("{}".into(), "(without a name) is no defaultAction"),
+            (r#"{"defaultAction":"SCMP_ACT_NONE"}"#.into(), "SCMP_ACT_NONE is no defaultAction"),
             (
                 r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_X"]}"#.into(),
                 "SECCOMP_FILTER_FLAG_X is no flag",

@@ -371,7 +371,7 @@ fn check() -> Result<(), Failed> {
 fn refused() -> Result<(), Failed> {
     for (text, wanted) in [
         ("{", "is not JSON"),
-        (r#"{"defaultAction":"SCMP_ACT_MAYBE"}"#, "SCMP_ACT_MAYBE is no action"),
+        (r#"{"defaultAction":"SCMP_ACT_MAYBE"}"#, "SCMP_ACT_MAYBE is no defaultAction"),
         (r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["X"]}"#, "X is no flag"),
     ] {
         let note = Note::new(text)?;
