@@ -17,7 +17,7 @@ use crate::state::State;
 const FILE: &CStr = c".ids";
 /// Whose ranges in /etc/subuid and /etc/subgid are root's to give, if it is there (containers-storage.conf(5)).
 const OWNER: &[u8] = b"containers";
-/// Where there is no such line: what systemd keeps free for containers, in its UIDS-GIDS.md.
+/// Where there is no such line: what systemd keeps free for containers, in its UIDS-GIDS.md. useradd(8) gives parts of it to users.
 const FREE: (u32, u32) = (0x80000, 0x6fff_0000 - 0x80000);
 
 /// What was settled: the maps, and what keeps others from them.
@@ -68,11 +68,15 @@ fn take(lease: &OwnedFd, first: u32, count: u32) -> std::result::Result<bool, Er
 /// So many ids from 0 on. The first that are tried come of the container's id, so that those who are in other state directories
 /// hardly ever meet.
 fn free(lease: Option<&OwnedFd>, size: u32, id: &str) -> Result<Maps> {
-    let range = |file: &CStr| userns::ranges(file, u32::MAX, OWNER).into_iter().max_by_key(|(_, count)| *count);
-    let [users, groups] = match (range(c"/etc/subuid"), range(c"/etc/subgid")) {
-        (Some(users), Some(groups)) => [users, groups],
-        _ => [FREE; 2],
+    let files = [c"/etc/subuid", c"/etc/subgid"];
+    let range =
+        |file: &CStr| userns::ranges(file, Some((u32::MAX, OWNER))).into_iter().max_by_key(|(_, count)| *count);
+    let ([users, groups], given) = match files.map(range) {
+        [Some(users), Some(groups)] => ([users, groups], Vec::new()),
+        _ => ([FREE; 2], files.map(|file| userns::ranges(file, None)).concat()),
     };
+    // A user who has them could signal the container's processes, and has its files.
+    let apart = |first: u32| given.iter().all(|(other, many)| first + size <= *other || other + many <= first);
     let places = users.1.min(groups.1) / size;
     if places == 0 {
         return Err(Error::new(format_args!("--userns auto: there are no {size} ids in a row for containers"))
@@ -81,6 +85,9 @@ fn free(lease: Option<&OwnedFd>, size: u32, id: &str) -> Result<Maps> {
     let start = id.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % places;
     for place in (start..places).chain(0..start) {
         let first = users.0 + place * size;
+        if !apart(first) {
+            continue;
+        }
         let taken = lease.map_or(Ok(true), |lease| take(lease, first, size));
         if taken.map_err(|errno| Error::os("lock ids in the state directory", errno))? {
             let map = |first: u32| vec![[0, first, size]];

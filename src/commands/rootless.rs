@@ -68,7 +68,7 @@ type Helped = ([CString; 2], Vec<(u32, u32)>, Vec<(u32, u32)>);
 pub(super) fn helpers() -> Option<Helped> {
     let uid = userns::caller();
     let name = userns::name_of(uid);
-    let [users, groups] = RANGES.map(|file| userns::ranges(file, uid, &name));
+    let [users, groups] = RANGES.map(|file| userns::ranges(file, Some((uid, &name))));
     if users.is_empty() || groups.is_empty() {
         return None;
     }

@@ -56,13 +56,13 @@ const MOST_RANGES: usize = 64;
 const LARGEST_FILE: usize = 4 << 20;
 
 /// The ranges of subuid(5) that a user has, by its number or by its name: (first, how many). A line that is none is passed over, and
-/// so is a range that overlaps one before it, which the kernel would not take.
-pub(crate) fn ranges(file: &CStr, uid: u32, name: &[u8]) -> Vec<(u32, u32)> {
+/// so is a range that overlaps one before it, which the kernel would not take. None: those of all, as they stand.
+pub(crate) fn ranges(file: &CStr, whose: Option<(u32, &[u8])>) -> Vec<(u32, u32)> {
     let text = file::open(CWD, file).and_then(|fd| file::read_all(fd, LARGEST_FILE)).unwrap_or_default();
-    ranges_in(&text, uid, name)
+    ranges_in(&text, whose)
 }
 
-fn ranges_in(text: &[u8], uid: u32, name: &[u8]) -> Vec<(u32, u32)> {
+fn ranges_in(text: &[u8], whose: Option<(u32, &[u8])>) -> Vec<(u32, u32)> {
     let mut found: Vec<(u32, u32)> = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {
         let mut fields = line.split(|byte| *byte == b':');
@@ -73,11 +73,14 @@ fn ranges_in(text: &[u8], uid: u32, name: &[u8]) -> Vec<(u32, u32)> {
         };
         let number = |text| users::id(text).and_then(Result::ok);
         let (Some(first), Some(count)) = (number(first), number(count)) else { continue };
-        // All digits are a number, also where a user has such a name.
-        let ours = users::id(who).map_or(!who.is_empty() && who == name, |id| id == Ok(uid));
-        let Some(end) = first.checked_add(count).filter(|_| count > 0 && ours) else { continue };
+        let Some(end) = first.checked_add(count).filter(|_| count > 0) else { continue };
         let apart = |(other, many): &(u32, u32)| end <= *other || other + many <= first;
-        if found.len() < MOST_RANGES && found.iter().all(apart) {
+        let wanted = whose.is_none_or(|(uid, name)| {
+            // All digits are a number, also where a user has such a name.
+            let ours = users::id(who).map_or(!who.is_empty() && who == name, |id| id == Ok(uid));
+            ours && found.len() < MOST_RANGES && found.iter().all(apart)
+        });
+        if wanted {
             found.push((first, count));
         }
     }
@@ -316,7 +319,7 @@ pub(crate) fn is_off(name: &CStr) -> Option<bool> {
 
 #[cfg(any(test, fuzzing))]
 pub(crate) fn survives(text: &[u8]) {
-    let ranges = ranges_in(text, 1000, b"ann");
+    let ranges = ranges_in(text, Some((1000, b"ann")));
     let maps = Maps::default().with(&ranges, &ranges);
     assert!(super::idmap::is_map(&maps.users) && maps.users == maps.groups);
     assert!(!maps.has_user(u32::MAX));
@@ -331,7 +334,7 @@ mod tests {
 
     #[test]
     fn ranges_are_read_strictly() {
-        let of = |text: &str| ranges_in(text.as_bytes(), 4242, b"user");
+        let of = |text: &str| ranges_in(text.as_bytes(), Some((4242, b"user")));
         assert_eq!(of("user:100000:65536\n"), [(100000, 65536)]);
         assert_eq!(of("4242:100000:65536"), [(100000, 65536)]);
         assert_eq!(of("other:1:2\nuser:10:5\n4242:20:5\n"), [(10, 5), (20, 5)]);
@@ -358,9 +361,11 @@ mod tests {
             assert_eq!(of(wrong), [], "{wrong}");
         }
         // A name of digits is a number.
-        assert_eq!(ranges_in(b"77:1:5", 4242, b"77"), []);
+        assert_eq!(ranges_in(b"77:1:5", Some((4242, b"77"))), []);
         let many: String = (0..1000).map(|n| format!("user:{}:10\n", n * 10)).collect();
         assert_eq!(of(&many).len(), MOST_RANGES);
+        assert_eq!(ranges_in(many.as_bytes(), None).len(), 1000);
+        assert_eq!(ranges_in(b"ann:10:5\nbob:14:5\n", None), [(10, 5), (14, 5)]);
     }
 
     #[test]

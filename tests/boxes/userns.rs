@@ -282,6 +282,10 @@ fn ranges() -> Result<(), Failed> {
     must(fourth.1.code == 0, "a place is free again", &fourth.1)?;
     let first = map(&fourth.0.said("65536")?.out).1;
     must(first == firsts[0], "that of the first", &fourth.1)?;
+    // Without such a line they are none of those that users have.
+    let others = "bob:524288:1000000000\nann:1000524288:878392832\n";
+    let last = with_ranges(others, &["run", "--userns", "auto", "cat", "/proc/self/uid_map"]);
+    must(last.code == 0 && map(&last.out) == (0, 1_878_917_120, 65536), "the only ones left", &last)?;
     let small = with_ranges("containers:1:9\n", &["run", "--userns", "auto", "true"]);
     must(small.code == 125 && small.err.contains("there are no 65536 ids in a row"), "too few", &small)
 }
