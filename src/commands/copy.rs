@@ -135,7 +135,8 @@ fn plant(
     let Target { base, top } = target.map_err(|error| on(error, there))?;
     there.map_or(Ok(()), |there| there.must_last(base.as_fd(), dest))?;
     let mut plant = Plant::new(base, typed.archive, typed.archive).with_ids(there.and_then(There::ids))?;
-    copy::walk(end, &top, from.and_then(There::ids), &mut plant)?;
+    // Without -a all becomes the caller's, who is not the container's root: so that whose set-id bits those are is seen.
+    copy::walk(end, &top, from.and_then(There::ids).filter(|_| typed.archive), &mut plant)?;
     plant.finish()
 }
 

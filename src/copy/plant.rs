@@ -125,11 +125,13 @@ impl<'a> Plant<'a> {
     fn attributes(&self, entry: &Entry) -> Attributes {
         let root = userns::is_root();
         let owner = if self.keep { (entry.uid, entry.gid) } else { self.own };
+        // Who has no number inside cannot own a file there: it is its root's.
+        let outside = |ids: &Maps| ids.outside(owner.into());
+        let there = self.ids.map_or(Some(owner.into()), outside);
         // Set-id bits are somebody's: of another they would be a gift.
-        let mode = if owner == (entry.uid, entry.gid) { entry.mode & 0o7777 } else { entry.mode & 0o1777 };
-        // Who has no number inside cannot own a file there.
-        let outside = |ids: &Maps| ids.outside(owner.into()).or_else(|| ids.outside([0, 0]));
-        let owner = self.ids.and_then(outside).map_or(owner, Into::into);
+        let same = there.is_some() && owner == (entry.uid, entry.gid);
+        let mode = if same { entry.mode & 0o7777 } else { entry.mode & 0o1777 };
+        let owner = there.or_else(|| self.ids?.outside([0, 0])).map_or(owner, Into::into);
         Attributes { mode, owner: root.then_some(owner), mtime: entry.mtime }
     }
 

@@ -199,11 +199,13 @@ impl Walk<'_> {
 fn described(name: &[u8], kind: Kind, stat: &Stat, ids: Option<&Maps>) -> Entry {
     let owner = [stat.st_uid, stat.st_gid];
     let [uid, gid] = ids.map_or(owner, |ids| ids.inside(owner));
+    // Nobody is not who has no number inside, and gets no set-id bits of it.
+    let known = ids.is_none_or(|ids| ids.outside([uid, gid]) == Some(owner));
     Entry {
         name: name.to_vec(),
         link: Vec::new(),
         kind,
-        mode: stat.st_mode & 0o7777,
+        mode: stat.st_mode & if known { 0o7777 } else { 0o1777 },
         uid,
         gid,
         size: if kind == Kind::File { stat.st_size as u64 } else { 0 },

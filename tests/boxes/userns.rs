@@ -399,12 +399,47 @@ fn copies() -> Result<(), Failed> {
         must((back.uid(), back.gid()) == (5, 6), "and back", &inside(&[], "true"))?;
         fs::remove_file(scratch.at("back"))?;
     }
+    set_ids()?;
     // One that has ended.
     let kept = Kept::shell(&["--userns", "auto", "--rootfs", root.path(), "--rw"], "true")?;
     until("it has ended", || kept.shown("state").starts_with("exited"))?;
     says(&["cp", &file, &format!("{}:/there/late", kept.id())], 0, "")?;
     let late = fs::metadata(root.at("there/late"))?;
     must(late.uid() == 0, "as its root's", &inside(&[], "true"))
+}
+
+/// They are not of whoever a file becomes.
+fn set_ids() -> Result<(), Failed> {
+    let scratch = Scratch::new("userns-set-ids");
+    let root = Root::plain("userns-set-ids").dir("there");
+    let set = |path: std::path::PathBuf, id: u32| -> Result<(), Failed> {
+        fs::write(&path, "")?;
+        chown(&path, Some(id), Some(id))?;
+        Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o6755))?)
+    };
+    set(root.at("there/far"), 70_000)?;
+    set(scratch.at("far"), 70_000)?;
+    set(scratch.at("near"), 7)?;
+    let script = "cp /bin/sh /there/own && chmod 6755 /there/own; exec sleep 600";
+    let kept = Kept::shell(&["--userns", "auto", "--rootfs", root.path()], script)?;
+    let there = |name: &str| format!("{}:/there/{name}", kept.id());
+    until("it has made its file", || nsctl(&["exec", kept.id(), "test", "-u", "/there/own"]).code == 0)?;
+    let copied = |options: &[&str], name: &str| -> Result<(u32, u32), Failed> {
+        says(&[&["cp"], options, &[&there(name), &scratch.path("back")]].concat(), 0, "")?;
+        let back = fs::metadata(scratch.at("back"))?;
+        fs::remove_file(scratch.at("back"))?;
+        Ok((back.uid(), back.mode() & 0o7777))
+    };
+    // Its root is not the host's, unless that is what was asked for.
+    let found = [copied(&[], "own")?, copied(&["-a"], "own")?, copied(&["-a"], "far")?];
+    if found != [(0, 0o755), (0, 0o6755), (65534, 0o755)] {
+        return Err(format!("out of it: {found:?}").into());
+    }
+    for name in ["far", "near"] {
+        says(&["cp", "-a", &scratch.path(name), &there(&["new-", name].concat())], 0, "")?;
+    }
+    let script = "stat -c '%u %a' /there/new-far /there/new-near";
+    lines(&nsctl(&["exec", kept.id(), "sh", "-c", script]), &["0 755", "7 6755"])
 }
 
 fn delegated() -> Result<(), Failed> {
