@@ -218,7 +218,7 @@ fn text(plan: &Plan, op: &Op) -> (String, String) {
         ),
         Op::Undumpable => (
             "prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)".into(),
-            "keeps /proc/1/exe and /proc/1/fd of nsctl closed to the command",
+            "keeps /proc/PID/exe and /proc/PID/fd of nsctl closed to the container",
         ),
         Op::Spawn { group: into } => (
             format!(

@@ -71,11 +71,13 @@ pub(super) fn resources(privileges: &Privileges, oom_score: Option<i32>) -> impl
 }
 
 /// Who the command is, and what it can do as that: `user` is the step that makes it somebody, `dies` the signal that shall end it with
-/// its supervisor. `own_ids`: the container has a user namespace, which root gave it. A filter is taken that cannot wait for [`last`].
+/// its supervisor. `own_ids`: the container has a user namespace, which root gave it. Descriptors from `first` on are closed. A filter
+/// is taken that cannot wait for [`last`].
 pub(super) fn identity(
     privileges: &Privileges,
     own_ids: bool,
     user: Option<Op>,
+    first: u32,
     dies: Option<i32>,
     filter: &mut Option<Filter>,
 ) -> Vec<Op> {
@@ -90,13 +92,18 @@ pub(super) fn identity(
         label(Lsm::AppArmor, "exec ", privileges.apparmor.as_deref()),
         label(Lsm::SeLinux, "", privileges.selinux.as_deref()),
         // Only the host's root can mount a procfs of its own, as a label takes; and all that is dropped below comes back with this.
+        own_ids.then_some(Op::Undumpable),
         confine(own_ids, Confine::UserNamespace),
+        // Where fs.suid_dumpable is 1, a change of the user opens this process to whoever has its number (proc_sys_fs(5)), until the
+        // step after it.
+        Some(Op::CloseOnExec { first }),
         // Before the filter, which refuses it, and its failure is silent.
         confine(own, Confine::Keyring),
         early.map(|filter| seccomp(privileges, filter)),
         confine(root != caps::ALL, Confine::Bound { mask: root, closed: privileges.no_new_privs }),
         confine(changes && given != 0, Confine::KeepCapabilities),
         user,
+        changes.then_some(Op::Undumpable),
         confine(own, Confine::Capabilities { root, given }),
         // The kernel forgets the signal when the user changes (prctl(2)).
         dies.filter(|_| changes).map(|signal| Op::DieWithSupervisor { signal }),

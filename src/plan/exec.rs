@@ -150,11 +150,10 @@ fn steps(
     }
     let user = Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() };
     let dies = (!spec.detach).then_some(libc::SIGKILL);
-    confine::identity(privileges, given.is_some(), Some(user), dies, &mut filter)
+    confine::identity(privileges, given.is_some(), Some(user), 3, dies, &mut filter)
         .into_iter()
         .for_each(|op| add(who, op));
     add(who, Op::RestoreSignals);
-    add(who, Op::CloseOnExec { first: 3 });
     confine::last(privileges, landlock, programs, filter).into_iter().for_each(|op| add(who, op));
     add(who, Op::Exec);
     if spec.terminal {

@@ -292,8 +292,9 @@ impl Steps<'_> {
         let changes = own_ids || spec.root.is_some() || spec.user.is_some() || !spec.groups.is_empty();
         let dies = (!spec.init).then_some(self.signal);
         let user = changes.then(|| Op::BeUser { user: spec.user.clone(), groups: spec.groups.clone() });
-        self.add_all(who, confine::identity(&spec.privileges, own_ids, user, dies, &mut filter));
-        self.add_all(who, [Op::RestoreSignals, Op::CloseOnExec { first: 3 + spec.preserve_fds }]);
+        let first = 3 + spec.preserve_fds;
+        self.add_all(who, confine::identity(&spec.privileges, own_ids, user, first, dies, &mut filter));
+        self.add(who, Op::RestoreSignals);
         self.add_all(who, confine::last(&spec.privileges, self.host.landlock, &self.host.programs, filter));
         self.add(who, Op::Exec);
         if spec.init && spec.keep.is_none() {
