@@ -387,6 +387,9 @@ fn refused() -> Result<(), Failed> {
         let mut running = crate::nsctl::spawn(&args);
         running.end_within(std::time::Duration::from_secs(10))?;
     }
+    // And it takes nobody along that has the number in the host's PID namespace by which the C library knows it.
+    let done = nsctl(&["run", "--pid", "host", "--security-opt", &option, "/no/such/program"]);
+    must(done.code == 128 + libc::SIGILL, "only itself", &done)?;
     let done = nsctl(&["run", "--security-opt", "seccomp=/dev/zero", "--", "true"]);
     must(done.code == 125 && done.err.contains("EFBIG"), "a file without an end", &done)?;
     let done = nsctl(&["run", "--security-opt", "seccomp=/no/such/file", "--", "true"]);
