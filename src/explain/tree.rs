@@ -27,30 +27,18 @@ pub(super) fn text(plan: &Plan, op: &Op) -> (String, String) {
             format!("openat(AT_FDCWD, {}, O_PATH|O_CLOEXEC)", quoted(path)),
             "something of the host's, while its files are in sight",
         ),
-        Op::MapSource { source } => {
+        Op::MapSource { source } | Op::MapUpper { above: source, .. } => {
+            let why = match op {
+                Op::MapSource { .. } => "its owners as the container numbers them: nothing is written for that",
+                _ => "where --overlay-upper is: what is written there is the container's root's own",
+            };
             return (
                 format!(
                     "{}; mount_setattr(…, MOUNT_ATTR_IDMAP); {}",
                     clone(true, false),
                     attach(true, "stage/layer")
                 ),
-                format!(
-                    "{}, its owners as the container numbers them: nothing is written for that",
-                    path_of(plan, *source)
-                ),
-            );
-        }
-        Op::MapUpper { above, .. } => {
-            return (
-                format!(
-                    "{}; mount_setattr(…, MOUNT_ATTR_IDMAP); {}",
-                    clone(true, false),
-                    attach(true, "stage/layer")
-                ),
-                format!(
-                    "{}, where --overlay-upper is: what is written there is the container's root's own",
-                    path_of(plan, *above)
-                ),
+                format!("{}, {why}", path_of(plan, *source)),
             );
         }
         Op::CloneSource { source, recursive } => {
