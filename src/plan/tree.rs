@@ -210,6 +210,10 @@ impl Steps<'_> {
                         ))
                         .hint("it takes open_tree(2), Linux 5.2; leave shared and slave out"));
                     }
+                    let own = match idmap {
+                        Some(map) if map.users.is_empty() => Some(self.own_map(mount.option)?),
+                        _ => None,
+                    };
                     if idmap.is_some() && !(api.fds && api.setattr) {
                         return Err(Error::new(format_args!(
                             "{}: this kernel cannot map a mount's owners",
@@ -217,11 +221,8 @@ impl Steps<'_> {
                         ))
                         .hint("idmap takes open_tree(2) and mount_setattr(2), Linux 5.12"));
                     }
-                    let map = match idmap {
-                        None => None,
-                        Some(map) if map.users.is_empty() => Some(self.own_map(mount.option)?),
-                        Some(map) => Some(self.map(map.clone())),
-                    };
+                    let given = idmap.as_ref().filter(|_| own.is_none());
+                    let map = own.or_else(|| given.map(|map| self.map(map.clone())));
                     Mount::Bind { source, cloned: api.fds, recursive: *recursive, map, change, spread, at }
                 }
                 What::Fs { fs, options } => {

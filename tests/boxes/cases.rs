@@ -209,14 +209,17 @@ fn limits() -> Result<(), Failed> {
     let outcome = shell(&options, &script);
     must(outcome.out.starts_with("67108864\n20\n50000"), "inside", &outcome)?;
     must(!outcome.out.contains("nsctl"), "the cgroup namespace is rooted at the container's group", &outcome)?;
+    let file = std::path::Path::new(&memory);
+    let groups = || fs::read_dir(file.parent().unwrap().join("nsctl")).into_iter().flatten().flatten();
+    // Somebody else's.
+    let others: Vec<_> = groups().map(|entry| entry.file_name()).collect();
     let child = spawn(&["run", "-m", "32m", "--pidfile", &path("l"), "--", "sh", "-c", "sleep 30; true"]);
     wait_for(&path("l"));
     fs::remove_file(path("l"))?;
-    let file = std::path::Path::new(&memory);
-    let group = fs::read_dir(file.parent().unwrap().join("nsctl"))?
-        .flatten()
-        .find(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .ok_or("no group outside")?;
+    let is_new = |entry: &fs::DirEntry| {
+        !others.contains(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_dir())
+    };
+    let group = groups().find(is_new).ok_or("no group outside")?;
     let outside = fs::read_to_string(group.path().join(file.file_name().unwrap()))?;
     child.signal(libc::SIGTERM);
     crate::nsctl::outcome(child);
