@@ -14,7 +14,7 @@
 #   --modules "veth nf_nat"  load these too (and what they need) before the start; NSCTL_QEMU_MODULES
 #   --images DIR             what is below DIR is below /images in the guest, which has no mkfs itself
 #   --add FILE:GUESTPATH     put one more file or directory into the guest; may be repeated
-#   --timeout SECONDS        for each guest from its init on; the default is 1800
+#   --timeout SECONDS        for each guest from its init on; the default is 2700
 #   --jobs N                 so many kernels at once; the default is the number of processors
 #   --refresh                ask the mirrors for newer kernels than the cached
 #
@@ -35,7 +35,7 @@ case_filter=roots::
 bare_skip='limit cgroups each_others_groups hog'
 
 jobs=$(nproc)
-mode=boxes kernels= cases= nsctl= boxes= modules=${NSCTL_QEMU_MODULES-} timeout=1800 refresh= filter=
+mode=boxes kernels= cases= nsctl= boxes= modules=${NSCTL_QEMU_MODULES-} timeout=2700 refresh= filter=
 work=$(mktemp -d)
 : >"$work/extra"
 : >"$work/script"
