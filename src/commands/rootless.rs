@@ -97,6 +97,10 @@ pub(super) fn enter_for(typed: &mut cli::Run) -> Result<Option<Ids>> {
 }
 
 fn enter_as_user(typed: &mut cli::Run, ids: Ids) -> Result<()> {
+    if let Some(kind) = typed.userns.as_deref().filter(|kind| kind.starts_with("auto:")) {
+        return Err(Error::new(format_args!("--userns {kind}: how many is for root to say"))
+            .hint("an ordinary user has those of /etc/subuid and /etc/subgid: auto, or --uidmap and --gidmap"));
+    }
     if ids == Ids::Keep && typed.user.is_none() {
         // And so the command is the caller, whatever an image says.
         let (uid, gid) = (userns::caller(), rustix::process::getegid().as_raw());

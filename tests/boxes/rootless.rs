@@ -502,6 +502,8 @@ fn ranges() -> Result<(), Failed> {
 
 fn maps() -> Result<(), Failed> {
     let home = Home::new();
+    let refused = home.in_root(&["--userns", "auto:size=9"], "true");
+    must(refused.code == 125 && refused.err.contains("how many is for root to say"), "of a user", &refused)?;
     let own = format!("0:{USER}:1");
     lines(
         &home.in_root(&["--uidmap", &own], "id -u; tr -s ' ' </proc/self/gid_map"),
