@@ -10,7 +10,7 @@ use crate::host::{Scratch, plain};
 use crate::images::images;
 use crate::leaks::Snapshot;
 use crate::limits::Above;
-use crate::nsctl::{binary, must, nsctl, own, shell, spawn, state};
+use crate::nsctl::{binary, must, nsctl, own, patience, shell, spawn, state};
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("a_killed_nsctl_leaves_nothing_at_100_moments", killed_at_100_moments),
@@ -129,7 +129,7 @@ fn killed_without_init() -> Result<(), Failed> {
 
 /// Waits until nobody runs `sleep MARK` any more.
 fn gone(mark: &str) -> Result<(), String> {
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + patience();
     loop {
         let alive = std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
             std::fs::read(entry.path().join("cmdline"))
@@ -147,7 +147,7 @@ fn gone(mark: &str) -> Result<(), String> {
 
 /// `ps` lists none and clears up; a directory without a record is given two seconds in case it is being made.
 fn settle(before: &Snapshot) -> Result<(), Failed> {
-    let end = Instant::now() + Duration::from_secs(8);
+    let end = Instant::now() + patience();
     loop {
         let outcome = nsctl(&["ps", "-q"]);
         must(outcome.code == 0 && outcome.out.is_empty(), "ps lists no ghost", &outcome)?;

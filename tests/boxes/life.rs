@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Failed;
 
 use crate::Case;
-use crate::nsctl::{Outcome, must, nsctl};
+use crate::nsctl::{Outcome, must, nsctl, patience};
 
 mod begin;
 mod codes;
@@ -97,12 +97,12 @@ impl Drop for Kept {
     }
 }
 
-/// For ten seconds at most.
+/// For as long as [`patience`] has it.
 pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), Failed> {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + patience();
     while !done() {
         if Instant::now() > end {
-            return Err(format!("not within ten seconds: {what}").into());
+            return Err(format!("not in time: {what}").into());
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -48,7 +48,7 @@ fn locked() -> Result<(), Failed> {
         held.push(root);
     }
     let mut running = spawn(&["run", "-m", "64m", "--pids-limit", "9", "true"]);
-    running.end_within(std::time::Duration::from_secs(20))?;
+    running.end_within(crate::nsctl::patience())?;
     let outcome = outcome(running);
     must(outcome.code == 0, "it runs all the same", &outcome)?;
     // The group above could not be removed; the next one does that.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use libtest_mimic::Failed;
 
@@ -48,6 +49,11 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
+/// How long a test waits for what must come: no target for anybody. Emulation is slow.
+pub(crate) fn patience() -> Duration {
+    Duration::from_secs(if std::env::var_os("NSCTL_QEMU").is_some() { 400 } else { 60 })
+}
+
 /// An nsctl that runs; a test that gives up early ends and reaps it.
 pub(crate) struct Running(Option<Child>);
 
@@ -75,13 +81,13 @@ impl Running {
     }
 
     /// Err: it still runs then.
-    pub(crate) fn end_within(&mut self, time: std::time::Duration) -> Result<(), String> {
+    pub(crate) fn end_within(&mut self, time: Duration) -> Result<(), String> {
         let end = std::time::Instant::now() + time;
         while self.runs() {
             if std::time::Instant::now() > end {
                 return Err(format!("nsctl still runs after {time:?}"));
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }

@@ -131,7 +131,7 @@ fn alike() -> Result<(), Failed> {
     let output = format!("{}:/w", scratch.dir("w"));
     fs::set_permissions(scratch.at("w"), fs::Permissions::from_mode(0o777))?;
     let rooted = ["--rootfs", plain().path(), "-v", &volume, "-v", &output, "--pids-limit", "99"];
-    for options in [
+    for (turn, options) in [
         &[][..],
         &["-u", "1000:2000", "--group-add", "44"],
         &["--cap-add", "NET_ADMIN", "-u", "1000"],
@@ -141,7 +141,10 @@ fn alike() -> Result<(), Failed> {
         &["--userns", "0:300000:65536"],
         &["--userns", "0:300000:65536", "--cap-add", "NET_ADMIN", "-u", "1000"],
         &["--userns", "0:300000:65536", "--privileged"],
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         if options.contains(&"--userns") && !crate::userns::rootable() {
             continue;
         }
@@ -150,15 +153,16 @@ fn alike() -> Result<(), Failed> {
         let wanted = without_key(&facts(&run.out));
         must(wanted.len() > 25, "the probe speaks", &run)?;
         let words = ["/bin/probe", "probe", "privileges"];
-        let health = "/bin/probe probe privileges > /w/health";
-        let more = ["--name", "alike", "--health-cmd", health, "--health-interval", "100ms"];
+        // Whole when it has its name, and never taken for that of the turn before: it is written again and again.
+        let health = format!("/bin/probe probe privileges > /w/part{turn} && mv /w/part{turn} /w/health{turn}");
+        let more = ["--name", "alike", "--health-cmd", &health, "--health-interval", "100ms"];
         let script = "/bin/probe probe privileges; sleep 600";
         let kept = Kept::made("run", &[&["-d"], &options[..], &more, &["sh", "-c", script]].concat())?;
         let exec = nsctl(&[&["exec", "alike"], &words[..]].concat());
         let first = kept.said("limit of Max realtime timeout")?;
-        let whole = || fs::read_to_string(scratch.at("w/health")).is_ok_and(|text| text.contains("realtime timeout"));
-        crate::life::until("its health was asked for", whole)?;
-        let asked = fs::read_to_string(scratch.at("w/health"))?;
+        let said = scratch.at(&format!("w/health{turn}"));
+        crate::life::until("its health was asked for", || said.exists())?;
+        let asked = fs::read_to_string(said)?;
         must(nsctl(&["restart", "-t", "0", "alike"]).code == 0, "restart", &first)?;
         let again = || nsctl(&["logs", "alike"]).out.matches("realtime timeout").count() >= 2;
         crate::life::until("started again", again)?;
@@ -171,7 +175,6 @@ fn alike() -> Result<(), Failed> {
                 return Err(format!("{options:?}, {how}: {:?}, and {found:?}", differs.collect::<Vec<_>>()).into());
             }
         }
-        fs::remove_file(scratch.at("w/health"))?;
     }
     Ok(())
 }

@@ -5,16 +5,12 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libtest_mimic::Failed;
 
+use crate::nsctl::patience;
 use crate::terminals::which;
-
-/// Emulation is slow.
-pub(crate) fn patience() -> Duration {
-    Duration::from_secs(if std::env::var_os("NSCTL_QEMU").is_some() { 400 } else { 60 })
-}
 
 pub(crate) struct Screen {
     master: File,

@@ -385,7 +385,7 @@ fn refused() -> Result<(), Failed> {
     for options in [&[][..], &["--no-init"], &["--security-opt", "no-new-privileges=false"]] {
         let args = [&["run", "--security-opt", &option], options, &["/no/such/program"]].concat();
         let mut running = crate::nsctl::spawn(&args);
-        running.end_within(std::time::Duration::from_secs(10))?;
+        running.end_within(crate::nsctl::patience())?;
     }
     // And it takes nobody along that has the number in the host's PID namespace by which the C library knows it.
     let done = nsctl(&["run", "--pid", "host", "--security-opt", &option, "/no/such/program"]);

@@ -287,7 +287,7 @@ fn restored_after_kill() -> Result<(), Failed> {
     screen.wait_for("ready")?;
     screen.signal(libc::SIGKILL);
     check(screen.end()? == -libc::SIGKILL, "killed", &screen)?;
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + crate::nsctl::patience();
     while screen.modes() != modes && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(10));
     }

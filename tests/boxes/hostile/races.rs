@@ -13,7 +13,7 @@ use libtest_mimic::Failed;
 
 use super::{Canary, Source, files, inside};
 use crate::masked;
-use crate::nsctl::{Outcome, must};
+use crate::nsctl::{Outcome, must, patience};
 use crate::root::Root;
 
 /// Exchanges pairs of names in turn (renameat2(2), RENAME_EXCHANGE) until it is dropped.
@@ -59,7 +59,7 @@ impl Drop for Racer {
     }
 }
 
-/// Starts containers, one after the other, until there were this many of them and of exchanges, or there is no time left.
+/// Starts containers, one after the other, until there were this many exchanges, and this many starts or four seconds of them.
 pub(super) fn race(
     pairs: &[(PathBuf, PathBuf)],
     starts: u32,
@@ -69,9 +69,11 @@ pub(super) fn race(
     let racer = Racer::new(pairs);
     let began = Instant::now();
     let mut started = 0;
-    while (started < starts || racer.count.load(Ordering::Relaxed) < exchanges)
-        && began.elapsed() < Duration::from_secs(4)
-    {
+    let more = |started| {
+        let enough = started >= starts || began.elapsed() > Duration::from_secs(4);
+        !enough || racer.count.load(Ordering::Relaxed) < exchanges && began.elapsed() < patience()
+    };
+    while more(started) {
         start()?;
         started += 1;
     }

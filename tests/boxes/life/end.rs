@@ -57,7 +57,7 @@ fn stop() -> Result<(), Failed> {
     let kept = sturdy("s", &[], "TERM")?;
     let took = timed(&["stop", "s"])?;
     says(&["wait", "s"], 0, "7\n")?;
-    must(took < Duration::from_secs(5), "TERM is enough", &nsctl(&["logs", "s"]))?;
+    must(took < Duration::from_secs(9), "TERM is enough", &nsctl(&["logs", "s"]))?;
     drop(kept);
     // Of the words, the container's own, the image's.
     for (options, stop, wanted, code) in [

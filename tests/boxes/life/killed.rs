@@ -9,7 +9,7 @@ use libtest_mimic::Failed;
 use super::{Kept, says, until};
 use crate::Case;
 use crate::leaks::Snapshot;
-use crate::nsctl::{Running, must, nsctl, spawn, state};
+use crate::nsctl::{Running, must, nsctl, patience, spawn, state};
 
 pub(super) const CASES: &[(&str, Case)] = &[
     ("killed_at_200_moments_of_run_exec_stop_and_rm", outside),
@@ -111,9 +111,7 @@ fn outside() -> Result<(), Failed> {
         }
         if whom == Whom::Inside {
             // It must come to its end by itself.
-            running
-                .end_within(Duration::from_secs(20))
-                .map_err(|text| format!("moment {moment}, {verb}, {at}: {text}"))?;
+            running.end_within(patience()).map_err(|text| format!("moment {moment}, {verb}, {at}: {text}"))?;
         }
         drop(running);
         *fell.entry(format!("{verb}, {name}, {at}")).or_default() += 1;
@@ -134,7 +132,7 @@ fn check(moment: u64, verb: &str, at: &str) -> Result<(), Failed> {
     let removed = nsctl(&["rm", "-f", "x"]);
     must(removed.code == 0, &format!("{what}: rm -f"), &removed)?;
     // One that was being made is given two seconds, its name as long; what follows takes it over.
-    let end = Instant::now() + Duration::from_secs(8);
+    let end = Instant::now() + patience();
     loop {
         let again = nsctl(&["run", "-d", "--name", "x", "--", "true"]);
         if again.code == 0 {
@@ -157,7 +155,7 @@ fn sleeps() -> bool {
 }
 
 fn settle(before: &Snapshot) -> Result<(), Failed> {
-    let end = Instant::now() + Duration::from_secs(8);
+    let end = Instant::now() + patience();
     loop {
         let listed = nsctl(&["ps", "-aq"]);
         must(listed.code == 0 && listed.out.is_empty(), "ps lists no ghost", &listed)?;

@@ -157,7 +157,7 @@ fn left_input() -> Result<(), Failed> {
         settle();
     }
     attached.signal(libc::SIGKILL);
-    attached.end_within(std::time::Duration::from_secs(10))?;
+    attached.end_within(crate::nsctl::patience())?;
     let pid = nsctl(&["ps", "--format", "name,pid"]).out;
     let pid = pid.lines().find_map(|line| line.strip_prefix("attach-8\t")).unwrap_or_default().to_string();
     let ticks = || -> Result<u64, Failed> {

@@ -8,8 +8,8 @@ use libtest_mimic::Failed;
 use super::{check, on, settle};
 use crate::Case;
 use crate::host::plain;
+use crate::nsctl::patience;
 use crate::nsctl::{Outcome, Running, command, must, outcome};
-use crate::screen::patience;
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("shells_see_the_end_of_input", shells),
