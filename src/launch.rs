@@ -33,7 +33,7 @@ use crate::network::Holding;
 use crate::plan::{Group, OF_USERS, Op, Plan, Who};
 use crate::reaper::LeftBehind;
 use crate::state::events::{self, Event, Value};
-use crate::state::{self, Claim, Phase, State};
+use crate::state::{self, Claim, State};
 use crate::sync::{self, Message};
 use crate::verdict;
 
@@ -47,7 +47,6 @@ mod pasta;
 mod reach;
 pub(crate) use keep::control_address;
 pub(crate) use messages::meaning;
-use messages::say;
 
 /// A container that was started, and what is to be removed after it.
 #[derive(Default)]
@@ -358,52 +357,9 @@ impl Container {
         keep::make(claim.dir.as_fd(), interactive, log, &mut self.inherited)
     }
 
-    /// Why the command of a container that lives on could not be started, if it could not. Waits until that is clear.
-    fn failed_start(&mut self, plan: &Plan) -> Option<Error> {
-        if let Some(error) = self.messages(plan, true) {
-            return Some(error);
-        }
-        let dir = &self.claim.as_ref()?.dir;
-        let phase = || state::open_status(dir.as_fd()).ok().and_then(state::Status::of).map(|status| status.phase);
-        let to_run = plan.keep.as_ref().is_some_and(|keep| !keep.wait_for_start);
-        if to_run && phase() == Some(Phase::Created) {
-            // It has ended, or is about to: its descriptors are closed first.
-            self.let_it_note();
-        }
-        let gone = self.process.as_ref().is_some_and(|process| matches!(process.ended(), Ok(Some(_))));
-        (gone && phase() == Some(Phase::Created))
-            .then(|| Error::new("the container's PID 1 was killed before its command was started"))
-    }
-
-    /// With `--verbose`: the step, when it is taken.
-    fn announce(&self, plan: &Plan, index: usize) {
-        if self.inherited.verbose {
-            say(plan, index, clock::micros().saturating_sub(self.inherited.began));
-        }
-    }
-
-    /// With `--verbose`: prints the container's steps until it runs (the pair is closed by its execve).
-    pub(crate) fn follow(&mut self, plan: &Plan) -> Option<Error> {
-        self.said.take().or_else(|| self.messages(plan, true))
-    }
-
-    /// Why the container's side gave up, if it did.
-    pub(crate) fn failure(&mut self, plan: &Plan) -> Option<Error> {
-        self.said.take().or_else(|| self.messages(plan, false))
-    }
-
     /// How the caller's terminal was before the start.
     pub(crate) fn callers_terminal(&mut self) -> Option<Modes> {
         self.left_behind.terminal.take()
-    }
-
-    /// Reads what the container's side said, up to a failure, its terminal or the end.
-    #[inline(never)]
-    fn messages(&mut self, plan: &Plan, wait: bool) -> Option<Error> {
-        let ours = self.inherited.ours.as_ref()?;
-        let first = sync::receive(ours, wait)?;
-        let pid = self.process.as_ref().map_or(0, |process| process.pid);
-        meaning(plan, pid, ours.as_fd(), first, wait, &mut self.terminal)
     }
 }
 

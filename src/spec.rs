@@ -24,6 +24,7 @@ mod privileges;
 mod process;
 mod publish;
 mod root;
+mod sysctl;
 mod time;
 mod userns;
 pub(crate) use cgroup::Cgroup;
@@ -188,7 +189,7 @@ impl Spec {
             sysctls: run
                 .sysctl
                 .iter()
-                .map(|typed| mounts::sysctl(typed, private(&namespaces.net), private(&namespaces.ipc)))
+                .map(|typed| sysctl::sysctl(typed, private(&namespaces.net), private(&namespaces.ipc)))
                 .collect::<Result<_>>()?,
             user: process::user(run.user.clone(), &image.user)?,
             groups: process::groups(&run.group_add)?,
@@ -322,7 +323,7 @@ pub(crate) use mounts::survives as survives_map;
 pub(crate) fn survives(text: &str) {
     let os = std::ffi::OsStr::new(text);
     let _ = (mounts::volume(os), mounts::mount(os), mounts::tmpfs(os), mounts::device(os));
-    let _ = (mounts::sysctl(text, true, true), mounts::sysctl(text, false, false), signal(text));
+    let _ = (sysctl::sysctl(text, true, true), sysctl::sysctl(text, false, false), signal(text));
     let _ = (process::user(Some(text.into()), ""), process::labels(&[text.into()], &[]));
     let _ = (process::environment(&[text.into()], &[], &[text.into()]), container_name("", text.into()));
     let _ = (time::duration("", text), time::moment("", text, (1_767_225_600, 5)), time::moment("", text, (0, 0)));

@@ -17,10 +17,11 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode};
 use rustix::io::Errno;
 
 use crate::linux::net::undo;
-use crate::linux::{cgroup, file, userns};
+use crate::linux::{file, userns};
 use crate::network;
 
 pub(crate) mod events;
+mod heal;
 mod landlock;
 mod privileges;
 mod record;
@@ -86,8 +87,6 @@ const FILES: [&CStr; 16] = [
     NETNS,
     ABOVE,
 ];
-/// A directory without a record may be one that is being made.
-const GRACE_SECONDS: i64 = 2;
 
 static PLACE: OnceLock<OsString> = OnceLock::new();
 
@@ -302,58 +301,9 @@ impl State {
         rustix::fs::readlinkat(&self.dir, link_name(name), Vec::new()).ok()
     }
 
-    /// Brings a dead container, which the caller has locked, to what it should be after its end. False: nothing of it stays.
-    fn heal(&self, id: &CStr, dir: &OwnedFd) -> bool {
-        let record = record::read(dir);
-        let _ = rustix::fs::unlinkat(dir, NETNS, AtFlags::empty());
-        if record.as_ref().is_some_and(|record| record.network.is_some()) {
-            undo::heal(dir.as_fd());
-            network::sweep(self.fd(), false);
-        }
-        match record {
-            Some(record) if record.kept => {
-                if status::read(dir.as_fd()).is_some_and(|status| status.phase == Phase::Exited) {
-                    // Killed when it had said how it ended, and before it had cleared up.
-                    if record.remove {
-                        remove_groups(record.places());
-                        self.remove(&record);
-                    }
-                    return !record.remove;
-                }
-                // Its PID 1 was killed before it could say how the container ended.
-                let cause = if record.groups().usage().oom_kills.is_some_and(|killed| killed > 0) {
-                    Cause::OutOfMemory
-                } else {
-                    Cause::Unknown
-                };
-                remove_groups(record.places());
-                let _ = status::end_unknown(dir.as_fd(), cause);
-                if record.remove {
-                    self.remove(&record);
-                }
-                !record.remove
-            }
-            Some(record) => {
-                remove_groups(record.places());
-                self.remove(&record);
-                false
-            }
-            None if young(dir) => false,
-            None => {
-                // Killed between its first group and its record: it may have made groups anywhere.
-                let hierarchies = cgroup::hierarchies().unwrap_or_default();
-                let above = rustix::fs::readlinkat(dir, ABOVE, Vec::new()).unwrap_or(cgroup::PARENT.into());
-                let dir = CString::new([above.to_bytes(), b"/", id.to_bytes()].concat()).unwrap_or_default();
-                remove_groups(hierarchies.into_iter().filter(|h| h.mounted).map(|h| (h.mount, dir.clone())));
-                remove(self.fd(), id, None);
-                false
-            }
-        }
-    }
-
     /// What is left of groups of one that has ended.
     pub(crate) fn remove_groups(&self, record: &Record) {
-        remove_groups(record.places());
+        heal::remove_groups(record.places());
     }
 
     /// Removes the directory and the name of a container that the caller has locked.
@@ -361,22 +311,6 @@ impl State {
         let Ok(id) = CString::new(record.id.as_str()) else { return };
         let name = (!record.name.is_empty()).then(|| link_name(&record.name));
         remove(self.fd(), &id, name.as_deref());
-    }
-
-    /// Removes a name whose container is no more. To be called with the lock of the whole directory.
-    fn heal_link(&self, link: &CStr) {
-        let Ok(owner) = rustix::fs::readlinkat(&self.dir, link, Vec::new()) else { return };
-        let gone = match file::open_dir(&self.dir, &owner) {
-            Err(_) => true,
-            Ok(dir) => {
-                let dead = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok();
-                dead && !self.heal(&owner, &dir) && file::open_dir(&self.dir, &owner).is_err()
-            }
-        };
-        if gone {
-            // A container that left no record did not take its name along.
-            let _ = rustix::fs::unlinkat(&self.dir, link, AtFlags::empty());
-        }
     }
 }
 
@@ -437,20 +371,6 @@ pub(crate) fn remove(state: BorrowedFd<'_>, id: &CStr, link: Option<&CStr>) {
 /// The entry of a name in the state directory.
 pub(crate) fn link_name(name: &str) -> CString {
     CString::new(format!("@{name}")).unwrap_or_default()
-}
-
-fn young(dir: &OwnedFd) -> bool {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
-    rustix::fs::fstat(dir).is_ok_and(|stat| now.saturating_sub(stat.st_mtime as _) < GRACE_SECONDS)
-}
-
-/// Each by the root of its hierarchy and the directory below that.
-fn remove_groups(groups: impl Iterator<Item = (CString, CString)>) {
-    for (mount, dir) in groups {
-        if let Ok(root) = file::open_dir(CWD, &mount) {
-            let _ = cgroup::remove(root.as_fd(), &dir);
-        }
-    }
 }
 
 /// The record, if it is one.

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::container::{Container, find};
-use super::{print, rootless, run};
+use super::{print, program, rootless, run};
 use crate::cli;
 use crate::error::{Error, FAILED, NOT_FOUND, Result};
 use crate::explain;
@@ -32,7 +32,7 @@ pub(crate) fn exec(typed: cli::Exec) -> Result<u8> {
     let spec = Exec::new(typed, container.record(), filter(&container)?)?;
     let path = spec.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     let command = OsStr::from_bytes(spec.argv[0].to_bytes());
-    let programs = run::candidates(command, &path.unwrap_or_else(|| DEFAULT_PATH.into()))?;
+    let programs = program::candidates(command, &path.unwrap_or_else(|| DEFAULT_PATH.into()))?;
     let words: Vec<_> = spec.argv.iter().map(|word| word.to_string_lossy()).collect();
     let command = words.join(" ");
     rootless::join(&container)?;

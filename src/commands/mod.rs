@@ -20,6 +20,7 @@ mod names;
 mod network;
 mod port;
 mod ports;
+mod program;
 pub(crate) mod ps;
 mod rootless;
 pub(crate) mod run;

@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use rustix::io::Errno;
 
 use super::container::{self, Container};
-use super::run;
+use super::program;
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::linux::join::{self, Refusal};
@@ -72,7 +72,7 @@ pub(super) fn helpers() -> Option<Helped> {
     if users.is_empty() || groups.is_empty() {
         return None;
     }
-    let [for_users, for_groups] = HELPERS.map(|name| run::find_program(name).ok());
+    let [for_users, for_groups] = HELPERS.map(|name| program::find_program(name).ok());
     Some(([for_users?, for_groups?], users, groups))
 }
 

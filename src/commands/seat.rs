@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use super::container;
 use super::ports;
-use super::run;
+use super::program;
 use crate::error::{Error, Result};
 use crate::linux::join::{self, Refusal};
 use crate::linux::net::{Socket, Upon};
@@ -181,7 +181,7 @@ fn pasta(state: Option<&State>, aim: Aim) -> Result<Found> {
     if aim == Aim::Start {
         place(state)?;
     }
-    let program = run::find_program("pasta").map_err(|_| {
+    let program = program::find_program("pasta").map_err(|_| {
         Error::new("--network pasta takes the program pasta, which is not in PATH")
             .hint("it is in the package passt: apt install passt, apk add passt; else --network none or host")
     })?;

@@ -17,7 +17,10 @@ pub(crate) mod landlock;
 pub(crate) mod net;
 pub(crate) mod seccomp;
 mod signals;
+mod words;
 pub(crate) use signals::*;
+use words::ARGUMENTS;
+pub(crate) use words::{wipe_environment, wipe_words};
 
 /// Defines the C `main` that calls `$start` with the arguments and returns its exit code. Rust's own
 /// start-up is left out: it would ignore SIGPIPE for the payload, install signal handlers and an alternate
@@ -214,49 +217,6 @@ pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     let flags = libc::CLOSE_RANGE_CLOEXEC;
     // SAFETY: descriptors are only marked, none is closed here.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(|_| ())
-}
-
-/// The words that the program was started with, after its own name, for [`wipe_words`].
-static ARGUMENTS: std::sync::atomic::AtomicPtr<*mut c_char> = std::sync::atomic::AtomicPtr::new(std::ptr::null_mut());
-
-/// Overwrites our arguments but the first, and our environment. For a process that looks at none of them any more, but whose
-/// /proc/PID/cmdline and environ others look at: everybody sees the one, and undumpable does not keep CAP_PERFMON (since 6.16) or
-/// CAP_SYS_ADMIN from the other.
-pub(crate) fn wipe_words() {
-    wipe_environment();
-    let arguments = ARGUMENTS.load(std::sync::atomic::Ordering::Relaxed).cast_const();
-    // SAFETY: a program that has arguments has a first one; see [`wipe`].
-    unsafe {
-        if !arguments.is_null() && !(*arguments).is_null() {
-            wipe(arguments.add(1));
-        }
-    }
-}
-
-/// The environment alone, of a process that goes among those of a container.
-pub(crate) fn wipe_environment() {
-    unsafe extern "C" {
-        static environ: *const *mut c_char;
-    }
-    // SAFETY: reads one pointer that the C library set; see [`wipe`].
-    unsafe {
-        if !environ.is_null() {
-            wipe(environ);
-        }
-    }
-}
-
-/// # Safety
-/// It is a list of the C library's or of the kernel's, which ends with a null pointer; the strings are on the stack that the kernel
-/// made, and writable. There is one thread, and nobody reads them any more.
-unsafe fn wipe(mut at: *const *mut c_char) {
-    // SAFETY: by the contract above.
-    unsafe {
-        while !(*at).is_null() {
-            std::ptr::write_bytes(*at, 0, libc::strlen(*at));
-            at = at.add(1);
-        }
-    }
 }
 
 /// close_range(2), Linux 5.9. For a process that only executes or exits after that: the owners of what is closed are not told.
