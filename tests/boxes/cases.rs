@@ -101,14 +101,15 @@ fn joined() -> Result<(), Failed> {
 
 /// After a kill: lets the reaper finish, and `ps` clear what it could not.
 pub(crate) fn settle_state() {
-    for _ in 0..100 {
+    // The leak check tells what is left still.
+    let _ = crate::life::until("the state is settled", || {
         let listed = nsctl(&["ps", "-q"]);
-        let left = |entry: fs::DirEntry| !entry.file_name().to_string_lossy().starts_with("events");
-        if listed.out.is_empty() && !fs::read_dir(state()).unwrap().flatten().any(left) {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+        let left = |entry: fs::DirEntry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            !name.starts_with("events") && name != ".networks" && name != ".ids"
+        };
+        listed.out.is_empty() && !fs::read_dir(state()).unwrap().flatten().any(left)
+    });
 }
 
 fn mounts_are_private() -> Result<(), Failed> {

@@ -57,11 +57,12 @@ impl Snapshot {
     }
 
     /// Fails with what is there and was not before. Others on this machine may have containers, and the kernel lets go of a loop
-    /// device a moment after its last user: only what stays for two seconds is left behind.
+    /// device, and of what was in a network namespace, some time after the last user: only what stays for half a minute is left
+    /// behind.
     pub(crate) fn compare(&self) -> Result<(), Failed> {
         let mut left: BTreeSet<String> = Self::take().0.difference(&self.0).cloned().collect();
-        let passing = |line: &String| line.starts_with("cgroup ") || line.starts_with("loop");
-        for wait in (1..=10).map(|step| 1 << step) {
+        let passing = |line: &String| ["cgroup ", "loop", "interface "].iter().any(|kind| line.starts_with(kind));
+        for wait in (1..=14).map(|step| 1 << step) {
             if !left.iter().any(passing) {
                 break;
             }
