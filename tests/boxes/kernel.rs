@@ -87,7 +87,7 @@ fn dev() -> Result<(), Failed> {
 }
 
 fn terminals() -> Result<(), Failed> {
-    let script = "exec 3<>/dev/ptmx; ls /dev/pts; stat -c %d /dev/pts; exec sleep 30";
+    let script = "exec 3<>/dev/ptmx; ls /dev/pts; stat -c %d /dev/pts; exec sleep 600";
     let number = |running: &mut crate::nsctl::Running| {
         let mut text = [0; 256];
         let mut all = String::new();

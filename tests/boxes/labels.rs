@@ -50,7 +50,7 @@ fn profile() -> Result<(), Failed> {
     let said = got.err.contains("label the command 'exec nsctl-none'")
         && got.err.contains("no profile of that name is loaded");
     must(got.code == 125 && said, "a profile that is not loaded", &got)?;
-    let kept = Kept::shell(&["--security-opt", "apparmor=unconfined"], "sleep 60")?;
+    let kept = Kept::shell(&["--security-opt", "apparmor=unconfined"], "sleep 600")?;
     let got = nsctl(&["exec", kept.id(), "sh", "-c", look]);
     must(got.code == 0 && got.out == "unconfined\n", "exec", &got)
 }
@@ -62,7 +62,7 @@ fn over_proc() -> Result<(), Failed> {
         return Ok(());
     }
     let script = "mkdir -p /tmp/attr/thread-self/attr/apparmor && : >/tmp/attr/thread-self/attr/apparmor/exec && \
-        mount -o bind /tmp/attr /proc && echo over; sleep 60";
+        mount -o bind /tmp/attr /proc && echo over; sleep 600";
     let options = ["--privileged", "--tmpfs", "/tmp", "--security-opt", "apparmor=unconfined"];
     let kept = Kept::shell(&options, script)?;
     kept.said("over")?;

@@ -210,7 +210,7 @@ fn again() -> Result<(), Failed> {
     let log = scratch.dir("log");
     let volume = format!("{log}:/log");
     let root = ["--rootfs", plain().path(), "-v", &volume, "--landlock-ro", "/", "--landlock-rw", "/log"];
-    let script = "echo x >/etc/x || echo refused >>/log/run; sleep 60";
+    let script = "echo x >/etc/x || echo refused >>/log/run; sleep 600";
     let got = nsctl(&[&["run", "-d"], &root[..], &["--", "sh", "-c", script]].concat());
     let kept = life::Kept(got.out.trim().into());
     must(got.code == 0, "it runs", &got)?;
@@ -274,13 +274,14 @@ pub(crate) fn probe(tries: &[String]) -> ! {
     for what in tries {
         let (how, of) = what.split_once(':').unwrap_or((what, ""));
         let local = |port: &str| format!("127.0.0.1:{port}");
-        let second = Duration::from_secs(1);
+        // Emulation is slow.
+        let long = Duration::from_secs(60);
         let done = match how {
             "bind" => std::net::TcpListener::bind(local(of)).map(drop),
             "connect" => local(of)
                 .parse()
                 .map_err(std::io::Error::other)
-                .and_then(|to| std::net::TcpStream::connect_timeout(&to, second))
+                .and_then(|to| std::net::TcpStream::connect_timeout(&to, long))
                 .map(drop),
             "udp" => std::net::UdpSocket::bind(local(of)).map(drop),
             "send" => send(of.parse().unwrap()),

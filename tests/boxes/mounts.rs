@@ -148,10 +148,10 @@ fn read_only_source() -> Result<(), Failed> {
 /// What the container and then the host see of a mount that the other one made after the start.
 fn propagation(option: &str) -> Outcome {
     const SCRIPT: &str = "
-        until_there() { i=0; until test -e $1 || [ $((i += 1)) -gt 300 ]; do sleep 0.02; done; }
+        until_there() { i=0; until test -e $1 || [ $((i += 1)) -gt 3000 ]; do sleep 0.02; done; }
         src=$1 root=$2 option=$3; shift 3
         \"$@\" run --cap-add SYS_ADMIN --rootfs $root -v $src:/data$option -- sh -c '
-            until_there() { i=0; until test -e $1 || [ $((i += 1)) -gt 300 ]; do sleep 0.02; done; }
+            until_there() { i=0; until test -e $1 || [ $((i += 1)) -gt 3000 ]; do sleep 0.02; done; }
             echo > /data/ready; until_there /data/go
             if test -e /data/host/mark; then echo inside: seen; else echo inside: unseen; fi
             mount -t tmpfs x /data/inside; echo > /data/inside/mark; echo > /data/done; until_there /data/end' &

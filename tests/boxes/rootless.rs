@@ -10,6 +10,7 @@ use libtest_mimic::Failed;
 
 use crate::Case;
 use crate::host::{Scratch, plain, skip};
+use crate::life::until;
 use crate::nsctl::{self, Outcome, Running, command, must, outcome};
 use crate::root::Root;
 use crate::screen::Screen;
@@ -207,7 +208,7 @@ fn volumes() -> Result<(), Failed> {
 
 fn network() -> Result<(), Failed> {
     let home = Home::new();
-    let script = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; ping -c 1 -w 5 127.0.0.1 >/dev/null && echo answered; ls /sys/class/net";
+    let script = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; ping -c 1 -w 60 127.0.0.1 >/dev/null && echo answered; ls /sys/class/net";
     lines(&home.in_root(&["--network", "none"], script), 0, &["lo", "answered", "lo"])
 }
 
@@ -279,17 +280,18 @@ fn life() -> Result<(), Failed> {
     let mut screen = Screen::start(&mut as_user(home.command(&["exec", "-it", "box", "tty"]), Vec::new()), (24, 80));
     let code = screen.end()?;
     must(code == 0 && screen.text().starts_with("/dev/pts/"), "exec with a terminal", &ps)?;
-    let top = home.nsctl(&["top", "box"]);
-    must(top.out.contains("sleep 1000"), "top lists its processes", &top)?;
+    let listed = || home.nsctl(&["top", "box"]).out.contains("sleep 1000");
+    until("top lists its processes", listed)?;
     let text = home.0.file("text", "copied");
     let into = home.nsctl(&["cp", &text, "box:/tmp/in"]);
     must(into.code == 0, "cp into it", &into)?;
     let out = home.nsctl(&["cp", "box:/tmp/in", &home.0.path("volume/out")]);
     must(fs::read_to_string(home.0.at("volume/out")).is_ok_and(|text| text == "copied"), "cp out of it", &out)?;
+    until("its log has what it said", || !home.nsctl(&["logs", "box"]).out.is_empty())?;
     lines(&home.nsctl(&["logs", "box"]), 0, &["said"])?;
     let pause = home.nsctl(&["pause", "box"]);
     must(pause.code == 1 && pause.err.contains("no cgroup"), "without a group it cannot be paused", &pause)?;
-    lines(&home.nsctl(&["stop", "-t", "5", "box"]), 0, &["box"])?;
+    lines(&home.nsctl(&["stop", "-t", "60", "box"]), 0, &["box"])?;
     lines(&home.nsctl(&["wait", "box"]), 0, &["143"])?;
     lines(&home.nsctl(&["start", "box"]), 0, &["box"])?;
     lines(&home.nsctl(&["exec", "-u", "0", "-w", "/tmp", "box", "pwd"]), 0, &["/tmp"])?;

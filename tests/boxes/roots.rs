@@ -151,7 +151,7 @@ fn upper_in_use() -> Result<(), Failed> {
     let scratch = Scratch::new("in-use");
     let up = scratch.path("changes");
     let args = ["run", "--rootfs", plain().path(), "--overlay-upper", &up, "--"];
-    let mut first = spawn(&[&args[..], &["sh", "-c", "echo ready; exec sleep 30"]].concat());
+    let mut first = spawn(&[&args[..], &["sh", "-c", "echo ready; exec sleep 600"]].concat());
     std::io::Read::read_exact(&mut first.stdout(), &mut [0; 6])?;
     let second = nsctl(&[&args[..], &["true"]].concat());
     first.signal(libc::SIGTERM);

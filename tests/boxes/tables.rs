@@ -8,8 +8,8 @@ use libtest_mimic::Failed;
 
 use crate::Case;
 use crate::host::{Mount, Scratch, mounted, mounts, nsctl_with, plain, seen};
-use crate::masked;
-use crate::nsctl::{must, nsctl, shell};
+use crate::nsctl::{must, nsctl, outcome, shell, spawn};
+use crate::{life, masked};
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("only_the_containers_own_mounts_are_there", mount_table),
@@ -88,12 +88,15 @@ fn verbose() -> Result<(), Failed> {
     let up = scratch.path("up");
     let options =
         ["--rootfs", plain().path(), "--overlay-upper", &up, "--tmpfs", "/x", "--shm-size", "1m", "-u", "user"];
-    // Long enough to be recorded.
-    let run = |more: &str| nsctl(&[&["run", more], &options[..], &["sleep", "0.05"]].concat());
-    let plan = run("--explain");
+    let words = |more: &'static str| [&["run", more], &options[..], &["sleep", "600"]].concat();
+    let plan = nsctl(&words("--explain"));
     must(plan.code == 0 && !scratch.at("up").exists(), "nothing is made for a plan", &plan)?;
-    let taken = run("--verbose");
-    must(taken.code == 0, "it runs", &taken)?;
+    // It is recorded when it has run for a moment.
+    let mut running = spawn(&words("--verbose"));
+    life::until("it is recorded, or cannot run", || !nsctl(&["ps", "-q"]).out.is_empty() || !running.runs())?;
+    running.signal(libc::SIGTERM);
+    let taken = outcome(running);
+    must(taken.code == 128 + libc::SIGTERM, "it runs", &taken)?;
     // Its wait and what the reaper does after it closed its end are not announced.
     for line in
         plan.out.lines().filter(|line| !line.contains(" init     close(theirs)") && !line.contains("rt_sigtimedwait"))

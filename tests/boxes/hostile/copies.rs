@@ -22,7 +22,7 @@ pub(super) fn links() -> Result<(), Failed> {
         // The directory that is exchanged has the same names in it as the canary.
         let root = Root::plain("copies").dir("a/sub").file("a/secret", "inner").file("a/sub/file", "inner");
         let root = root.symlink(canary.path(), "l").symlink(&relative, "k");
-        let container = Box::new("racing", &["--rootfs", root.path(), "--rw"], "sleep 100; true");
+        let container = Box::new("racing", &["--rootfs", root.path(), "--rw"], "sleep 600; true");
         let place = Place::new("racing");
         fs::create_dir_all(place.0.join("in/sub"))?;
         fs::write(place.0.join("in/secret"), "changed")?;
@@ -89,7 +89,7 @@ pub(super) fn kernel_files() -> Result<(), Failed> {
     let root = Root::plain("kernel-files").file("f", "").dir("d");
     let host = fs::read_to_string("/proc/sys/kernel/core_pattern")?;
     let share = "/proc/sys/kernel/core_pattern:/f";
-    let container = Box::new("racing", &["--rootfs", root.path(), "--rw", "-v", share], "sleep 100; true");
+    let container = Box::new("racing", &["--rootfs", root.path(), "--rw", "-v", share], "sleep 600; true");
     let place = Place::new("kernel-files");
     // The same, so that a failure of this test does no harm.
     fs::write(place.0.join("f"), &host)?;
@@ -105,18 +105,16 @@ pub(super) fn tools() -> Result<(), Failed> {
     fs::remove_file(root.at("bin/ps"))?;
     let root = root.script("bin/ps", "#!/bin/sh\necho run >> /tmp/marker\n");
     let root = root.script("bin/nsenter", "#!/bin/sh\necho run >> /tmp/marker\n");
-    let container = Box::new("tools", &["--rootfs", root.path(), "--rw"], "sleep 73; true");
+    let container = Box::new("tools", &["--rootfs", root.path(), "--rw"], "sleep 730; true");
     // The command has to come to it first.
-    let mut top = crate::nsctl::nsctl(&["top", "tools"]);
-    for _ in 0..200 {
-        if top.out.contains("sleep 73") {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        top = crate::nsctl::nsctl(&["top", "tools"]);
-    }
+    let mut top = None;
+    crate::life::until("the command has come to it", || {
+        let listed = crate::nsctl::nsctl(&["top", "tools"]);
+        top.insert(listed).out.contains("sleep 730")
+    })?;
     let stats = crate::nsctl::nsctl(&["stats", "--no-stream", "tools"]);
     container.end();
-    must(top.code == 0 && top.out.contains("sleep 73"), "top", &top)?;
+    let top = top.ok_or("no top")?;
+    must(top.code == 0, "top", &top)?;
     must(stats.code == 0 && !root.at("tmp/marker").exists(), "nothing of it ran", &stats)
 }

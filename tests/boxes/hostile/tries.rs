@@ -355,7 +355,7 @@ fn namespaces_in_turn(t: &mut Try) {
 /// `escape NAME CANARY…`
 pub(crate) fn run(args: &[String]) -> ! {
     // SAFETY: no handler is set; what hangs ends.
-    unsafe { libc::alarm(20) };
+    unsafe { libc::alarm(120) };
     let (words, paths): (Vec<_>, Vec<_>) = args[1..].iter().partition(|arg| !arg.starts_with('/'));
     let canaries = paths.iter().map(|path| CString::new(path.as_str()).unwrap()).collect();
     let named_only = words.iter().any(|word| *word == "named-only");

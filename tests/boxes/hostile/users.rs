@@ -8,7 +8,7 @@ use libtest_mimic::Failed;
 
 use super::{Canary, each_way, inside};
 use crate::life::Kept;
-use crate::nsctl::{Outcome, Running, binary, must, nsctl, outcome, state};
+use crate::nsctl::{Outcome, Running, binary, must, nsctl, outcome, patience, state};
 use crate::root::{Root, busybox};
 
 const IDS: &str = "grep -e ^Uid -e ^Gid /proc/self/status | cut -f 2,4";
@@ -159,7 +159,8 @@ pub(super) fn files() -> Result<(), Failed> {
 /// Ends what hangs.
 fn in_time(words: &[&str]) -> Result<Outcome, Failed> {
     let mut command = Command::new(busybox());
-    command.args(["timeout", "-s", "KILL", "20", &binary()]).args(words).args(["/bin/sh", "-c", IDS]);
+    let most = patience().as_secs().to_string();
+    command.args(["timeout", "-s", "KILL", &most, &binary()]).args(words).args(["/bin/sh", "-c", IDS]);
     command.env("NSCTL_ROOT", state()).stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     Ok(outcome(Running::start(&mut command)))

@@ -34,7 +34,8 @@ fn isolated() -> Result<(), Failed> {
         return Ok(());
     }
     // Not below /tmp, which is left to all.
-    let (own_dir, other) = (std::path::Path::new("/run/nsctl-boxes-landlock"), Scratch::new("landlock-isolated"));
+    let (own_dir, other) = (format!("/run/nsctl-boxes-{}", std::process::id()), Scratch::new("landlock-isolated"));
+    let own_dir = std::path::Path::new(&own_dir);
     fs::create_dir_all(own_dir.join("mine"))?;
     fs::create_dir_all(own_dir.join("others"))?;
     let dir = own_dir.join("mine").to_str().ok_or("a path")?.to_string();
@@ -49,11 +50,8 @@ fn isolated() -> Result<(), Failed> {
     let left = (own_dir.join("others/file").exists(), fs::metadata("/etc/nsctl-boxes").is_ok());
     must(right && left == (false, false), "the usual set, in the caller's namespaces", &got)?;
     // The root directory is not taken for what the command works on; and with paths of one's own there is no usual set.
-    let got = isolated_in(
-        "/",
-        &[],
-        "echo x >/run/nsctl-boxes-landlock/others/file; cat /run/nsctl-boxes-landlock/mine/file",
-    );
+    let script = format!("echo x >{0}/others/file; cat {0}/mine/file", own_dir.display());
+    let got = isolated_in("/", &[], &script);
     must(got.out.is_empty() && got.code != 0, "from /", &got)?;
     let path = other.path("x");
     let others = ["--landlock-ro", "/", "--landlock-rw", &other.dir(".")];
@@ -100,7 +98,7 @@ fn isolated_life() -> Result<(), Failed> {
     }
     let got = nsctl(&["run", "--isolate=landlock", "/no/such"]);
     must(got.code == 127, "a command that is not there", &got)?;
-    let running = spawn(&["run", "--isolate=landlock", "--name", "alone", "--", "sleep", "60"]);
+    let running = spawn(&["run", "--isolate=landlock", "--name", "alone", "--", "sleep", "600"]);
     life::until("it is listed", || nsctl(&["ps", "--format", "name,state"]).out.contains("alone\trunning"))?;
     let got = nsctl(&["exec", "alone", "true"]);
     must(got.code == 1 && got.err.contains("has no namespaces to go into"), "exec is refused", &got)?;
@@ -135,7 +133,7 @@ fn isolated_signals() -> Result<(), Failed> {
     // It ends with its starter.
     let scratch = Scratch::new("landlock-killed");
     let file = scratch.path("pid");
-    let script = format!("echo $$ >{file}; exec sleep 60");
+    let script = format!("echo $$ >{file}; exec sleep 600");
     let running = spawn(&["run", "--isolate=landlock", "--", "sh", "-c", &script]);
     life::until("it runs", || fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')))?;
     life::until("it is listed", || !nsctl(&["ps", "-q"]).out.is_empty())?;
