@@ -111,8 +111,10 @@ choose_accel() {
 		say "probing /dev/kvm"
 		launch "$accel_kvm" probe 0 10
 		[ "$status" = 65 ] && word=yes || word=no
-		rm -f "$cache/$arch"/kvm.*
-		echo $word >"$answer"
+		# By one rename, for another run may ask at the same time.
+		echo $word >"$cache/$arch/.kvm.$$"
+		mv "$cache/$arch/.kvm.$$" "$answer"
+		find "$cache/$arch" -maxdepth 1 -name 'kvm.*' ! -path "$answer" -exec rm -f {} +
 		[ $word = yes ] || say "a guest does not come up under this machine's /dev/kvm; using TCG ('rm $answer' to probe again)"
 	fi
 	[ "$(cat "$answer")" = no ] || accel=$accel_kvm accel_name=kvm
@@ -125,7 +127,7 @@ boot() {
 	reached_init && return
 	say "the guest did not reach init (exit status $status after $(seconds $took) s); once more"
 	insert_disk "$3"
-	launch "$accel" "$1" "$2" 120
+	launch "$accel" "$1" "$2" 300
 }
 
 # shell CASE: the same guest with this terminal as its console.

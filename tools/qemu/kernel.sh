@@ -77,27 +77,33 @@ apt() { # TOOL ARGUMENTS...: with the machine's own sources until $tmp/sources.l
 # The machine's Debian mirrors: of all that is configured, the archives whose verified Release file says that it is
 # Debian's. apt reads the configuration (both formats, mirror lists, all) and fetches the Release files, no more.
 say "looking for the kernel '$name' on the configured mirrors"
-apt apt-get -o Acquire::IndexTargets::deb::Packages::DefaultEnabled=false update >"$tmp/log" 2>&1 || true
-main= security= own=
-apt apt-get indextargets --no-release-info --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(FILENAME)' 'Created-By: Packages' |
-	sort -u >"$tmp/targets"
-while read -r uri suite component file; do
-	[ "$component" = main ] || continue
-	for release in "${file%_main_*}_InRelease" "${file%_main_*}_Release"; do
-		grep -qs '^Origin: Debian$' "$release" || continue
-		label=$(sed -n 's/^Label: //p' "$release")
-		case $label:$suite in
-		Debian:bullseye* | Debian:bookworm* | Debian:trixie*) main=$uri ;;
-		Debian:*) main=$uri own="$own $suite" ;; # forky, sid ...: may have what is newer than the backports
-		Debian-Security:*) security=$uri ;;
-		esac
-	done
-done <"$tmp/targets"
-[ "$main" ] || main=${NSCTL_DEBIAN_MIRROR-}
+mirrors() {
+	apt apt-get -o Acquire::IndexTargets::deb::Packages::DefaultEnabled=false update >"$tmp/log" 2>&1 || true
+	main= security= own=
+	apt apt-get indextargets --no-release-info --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(FILENAME)' \
+		'Created-By: Packages' | sort -u >"$tmp/targets"
+	while read -r uri suite component file; do
+		[ "$component" = main ] || continue
+		for release in "${file%_main_*}_InRelease" "${file%_main_*}_Release"; do
+			grep -qs '^Origin: Debian$' "$release" || continue
+			label=$(sed -n 's/^Label: //p' "$release")
+			case $label:$suite in
+			Debian:bullseye* | Debian:bookworm* | Debian:trixie*) main=$uri ;;
+			Debian:*) main=$uri own="$own $suite" ;; # forky, sid ...: may have what is newer than the backports
+			Debian-Security:*) security=$uri ;;
+			esac
+		done
+	done <"$tmp/targets"
+	[ "$main" ]
+}
+patiently mirrors || main=${NSCTL_DEBIAN_MIRROR-}
 [ "$main" ] || {
 	cat "$tmp/log" >&2
 	die "No Debian mirror that is configured here could be reached and verified: see apt's words above, or name one in NSCTL_DEBIAN_MIRROR."
 }
+
+# fetch PACKAGES...: into $tmp/debs.
+fetch() { (cd "$tmp/debs" && patiently apt apt-get download "$@") >"$tmp/log.fetch" 2>&1; }
 
 # sources KEYRING SUITES...
 sources() {
@@ -120,8 +126,7 @@ done
 newer_keyring() {
 	for hop in bullseye bookworm trixie; do
 		sources "$keyring" $hop
-		apt apt-get update >"$tmp/log.hop" 2>&1 && (cd "$tmp/debs" && apt apt-get download debian-archive-keyring) \
-			>>"$tmp/log.hop" 2>&1 || continue
+		patiently apt apt-get update >"$tmp/log.hop" 2>&1 && fetch debian-archive-keyring || continue
 		rm -rf "$tmp/keys"
 		dpkg -x "$tmp/debs"/debian-archive-keyring_*.deb "$tmp/keys"
 		rm -f "$tmp/debs"/*
@@ -132,22 +137,28 @@ newer_keyring() {
 	done
 }
 update() { sources "$keyring" $suites && apt apt-get update >"$tmp/log" 2>&1; }
-update || { grep -qE 'NO_PUBKEY|Missing key' "$tmp/log" && newer_keyring && update; } || {
+update || { ! grep -qE 'NO_PUBKEY|Missing key' "$tmp/log" || newer_keyring; patiently update; } || {
 	cat "$tmp/log" >&2
 	die "apt-get could not fetch the package lists of $suites from $main (its words are above); check the network or the mirror."
 }
 
 # Before the flavour is a digit: rt-amd64 is another one than amd64.
-for flavour in $flavours; do
-	release=$(apt apt-cache pkgnames linux-image- | sed -n "s/^linux-image-\([0-9]*\.[0-9]*\..*[0-9]-$flavour\)\$/\1/p" |
-		grep "^$pattern" | sort -V | tail -n 1) || true
-	[ ! "$release" ] || break
-done
-[ "$release" ] || die "No kernel '$name' is among the packages of $suites on $main; see what there is with 'apt-cache pkgnames linux-image-'."
+newest_release() {
+	for flavour in $flavours; do
+		release=$(apt apt-cache pkgnames linux-image- |
+			sed -n "s/^linux-image-\([0-9]*\.[0-9]*\..*[0-9]-$flavour\)\$/\1/p" |
+			grep "^$pattern" | sort -V | tail -n 1) || true
+		[ ! "$release" ] || return 0
+	done
+	return 1
+}
+# apt-get update succeeds, too, with a part of the lists.
+again() { update && newest_release; }
+newest_release || patiently again || die "No kernel '$name' is among the packages of $suites on $main; see what there is with 'apt-cache pkgnames linux-image-'."
 
 if ! has_busybox; then
-	(cd "$tmp/debs" && apt apt-get download busybox-static) >"$tmp/log" 2>&1 || {
-		cat "$tmp/log" >&2
+	fetch busybox-static || {
+		cat "$tmp/log.fetch" >&2
 		die "apt-get could not fetch busybox-static of $deb_arch (its words are above)."
 	}
 	dpkg -x "$tmp/debs"/busybox-static_*.deb "$tmp/busybox"
@@ -162,8 +173,8 @@ if ! found "$release" >/dev/null; then
 	packages=$(sed -n '1,/^$/s/^Depends: //p' "$tmp/show" | tr ',|' '\n\n' | sed -n 's/^ *\(linux-[a-z]*-[0-9][^ ]*\).*/\1/p')
 	say "fetching linux-image-$release"
 	# shellcheck disable=SC2086
-	(cd "$tmp/debs" && apt apt-get download "linux-image-$release" $packages) >"$tmp/log" 2>&1 || {
-		cat "$tmp/log" >&2
+	fetch "linux-image-$release" $packages || {
+		cat "$tmp/log.fetch" >&2
 		die "apt-get could not fetch the packages of $release (its words are above); if they have just left the mirror, try --refresh."
 	}
 	for d in "$tmp/debs"/*.deb; do dpkg -x "$d" "$tmp/root"; done

@@ -44,16 +44,27 @@ aarch64)
 	;;
 esac
 
+# patiently COMMAND...: tries it three times. A mirror may be out of reach, or amid an update, for a while.
+patiently() {
+	for pause in 0 10 30; do
+		sleep $pause
+		"$@" && return
+	done
+	return 1
+}
+
 # install_package NAME: called when what it has is missing.
 install_package() {
 	[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 ||
 		die "The package $1 is missing: install it as root with 'apt-get install --no-install-recommends $1'."
 	say "installing $1"
 	log=$(mktemp)
-	# Container images come without package lists: then, or if the lists are stale, fetch them and try again.
-	for attempt in 1 2; do
-		[ $attempt = 1 ] || apt-get update -qq
-		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$1" && break
+	# Container images come without package lists: then, or if the lists are stale, fetch them and try again. Somebody else may
+	# be installing, too.
+	for pause in '' 0 10 30; do
+		[ ! "$pause" ] || { sleep "$pause"; apt-get update -qq; }
+		DEBIAN_FRONTEND=noninteractive \
+			apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$1" && break
 	done >"$log" 2>&1 </dev/null || { cat "$log" >&2; rm -f "$log"; die "apt-get could not install $1 (its words are above)."; }
 	rm -f "$log"
 }
