@@ -2,13 +2,13 @@
 
 use std::io::Write;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libtest_mimic::Failed;
 
 use crate::Case;
 use crate::host::{Scratch, mounted, nsctl_with, plain, script};
-use crate::life::Kept;
+use crate::life::{Kept, until};
 use crate::nsctl::{Running, command, must, nsctl, outcome, own, with_input};
 use crate::root::Root;
 use crate::screen::Screen;
@@ -144,25 +144,26 @@ fn vi() -> Result<(), Failed> {
 }
 
 fn job_control() -> Result<(), Failed> {
-    let mut screen = on(plain(), &["-e", "PS1=prompt", "-e", "TERM=dumb"], &["sh"]);
+    // It says itself that it runs, and again: by then it has the foreground.
+    let nap = "#!/bin/sh\ntrap 'echo goes on' CONT\necho begins\nwhile :; do sleep 0.02; done\n";
+    let root = Root::plain("jobs").script("bin/nap", nap);
+    let mut screen = on(&root, &["-e", "PS1=prompt", "-e", "TERM=dumb"], &["sh"]);
     screen.wait_for("prompt")?;
-    // What is typed is echoed: the quotes tell it from what is printed.
-    let nap = "echo be\"\"gins; sleep 1000\r";
-    screen.keys(nap);
-    screen.wait_for("begins")?;
-    settle();
+    screen.keys("nap\r");
+    screen.wait_for("begins\r\n")?;
     screen.keys("\x03");
     screen.wait_for("prompt")?;
+    // What is typed is echoed: the quotes tell it from what is printed.
     screen.keys("echo co\"\"de $?\r");
     screen.wait_for("code 130")?;
-    screen.keys(nap);
-    screen.wait_for("begins")?;
-    settle();
+    screen.keys("nap\r");
+    screen.wait_for("begins\r\n")?;
     screen.keys("\x1a");
     screen.wait_for("Stopped")?;
-    screen.keys("jo\"\"bs; fg\r");
-    screen.wait_for("sleep 1000\r\n")?;
-    settle();
+    screen.wait_for("prompt")?;
+    screen.keys("jobs; fg\r");
+    screen.wait_for("Stopped")?;
+    screen.wait_for("goes on\r\n")?;
     screen.keys("\x03");
     screen.wait_for("prompt")?;
     screen.keys("exit 7\r");
@@ -170,7 +171,17 @@ fn job_control() -> Result<(), Failed> {
     check(!screen.text().contains("turned off"), "job control is on", &screen)
 }
 
-/// Until what was started is in the foreground.
+/// Until the command, somewhere below what was started on the screen, has become `sleep`: a shell loses what comes before it is that.
+fn asleep(screen: &Screen) -> Result<(), Failed> {
+    fn is(pid: i32) -> bool {
+        let of = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let children = of(&format!("task/{pid}/children"));
+        of("comm") == "sleep\n" || children.split_whitespace().any(|child| child.parse().is_ok_and(is))
+    }
+    until("the command sleeps", || is(screen.pid()))
+}
+
+/// A while in which something could happen that must not, or that cannot be seen.
 fn settle() {
     std::thread::sleep(Duration::from_millis(if in_guest() { 1000 } else { 200 }));
 }
@@ -272,8 +283,7 @@ fn restored_after_signals() -> Result<(), Failed> {
         let (mut screen, modes) = marked(&["sh", "-c", "echo ready; exec sleep 1000"]);
         screen.wait_for("ready")?;
         check(screen.is_raw(), "raw meanwhile", &screen)?;
-        // A shell loses what comes while it executes.
-        settle();
+        asleep(&screen)?;
         screen.signal(signal);
         let ended = screen.end()?;
         check(ended == code, &format!("signal {signal} ends the command: {ended}"), &screen)?;
@@ -287,12 +297,8 @@ fn restored_after_kill() -> Result<(), Failed> {
     screen.wait_for("ready")?;
     screen.signal(libc::SIGKILL);
     check(screen.end()? == -libc::SIGKILL, "killed", &screen)?;
-    let until = Instant::now() + crate::nsctl::patience();
-    while screen.modes() != modes && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(10));
-    }
     // The hang-up may have ended the command before PID 1 heard of that end: then the next ps clears up.
-    nsctl(&["ps"]);
+    until("all of it is gone", || nsctl(&["ps", "-aq"]).out.is_empty())?;
     check(screen.modes() == modes, "PID 1 gives the terminal back", &screen)
 }
 
@@ -401,8 +407,9 @@ fn background() -> Result<(), Failed> {
     screen.keys("echo st\"\"ill\r");
     screen.wait_for("still\r\n")?;
     screen.keys("fg\r");
-    settle();
-    check(screen.is_raw(), "in the foreground it is raw", &screen)?;
+    // That says what goes on. Until then it may be raw for the shell, which edits its line.
+    screen.wait_for("run -it")?;
+    until("in the foreground it is raw", || screen.is_raw())?;
     screen.keys("hel\"\"lo\r");
     screen.wait_for("hel\"\"lo\r\nhel\"\"lo\r\n")?;
     screen.keys("\x04");

@@ -5,9 +5,10 @@ use std::process::Stdio;
 use libtest_mimic::Failed;
 
 use super::inside::pattern;
-use super::{SIZE, check, in_guest, settle, shell};
+use super::{SIZE, asleep, check, in_guest, settle, shell};
 use crate::Case;
 use crate::host::plain;
+use crate::life::until;
 use crate::nsctl::{Outcome, Running, command, must, nsctl, outcome, own, spawn};
 use crate::screen::Screen;
 
@@ -84,9 +85,7 @@ fn attach() -> Result<(), Failed> {
 fn sizes() -> Result<(), Failed> {
     let script = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.02; done";
     let _kept = Kept::new("run -dt", "attach-2", &[], &["sh", "-c", script])?;
-    while !nsctl(&["logs", "attach-2"]).out.contains("ready") {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    until("it is ready", || nsctl(&["logs", "attach-2"]).out.contains("ready"))?;
     let mut screen = attached(&["attach", "attach-2"]);
     screen.wait_for("33 111\r\n")?;
     screen.resize((40, 70));
@@ -122,8 +121,7 @@ fn pipes() -> Result<(), Failed> {
     let mut input = running.stdin();
     std::io::Write::write_all(&mut input, b"one\ntwo\n")?;
     drop(input);
-    settle();
-    settle();
+    until("it has read all", || nsctl(&["logs", "attach-4"]).out.contains("end\n"))?;
     running.signal(libc::SIGTERM);
     let outcome = outcome(running);
     let out = "ready\n<one>\n<two>\nend\nterm\n";
@@ -131,13 +129,13 @@ fn pipes() -> Result<(), Failed> {
 }
 
 fn many() -> Result<(), Failed> {
-    let script = "trap 'exit 7' HUP; while :; do sleep 0.02; done";
+    let script = "trap 'exit 7' HUP; while :; do echo; sleep 0.1; done";
     let kept = Kept::new("run -di", "attach-7", &[], &["sh", "-c", script])?;
     let one = || Running::start(command(&["attach", "attach-7"]).stdin(Stdio::piped()));
     let mut attached: Vec<Running> = (0..6).map(|_| one()).collect();
-    for _ in 0..5 {
-        settle();
-    }
+    // Who gets what it writes is attached. The pipes stay open, and have room for all of that.
+    let mut outputs: Vec<_> = attached.iter_mut().map(Running::stdout).collect();
+    outputs.iter_mut().try_for_each(|output| std::io::Read::read_exact(output, &mut [0]))?;
     must(attached.iter_mut().all(Running::runs), "six are attached", &nsctl(&["ps", "-a"]))?;
     let more = outcome(one());
     must(more.code == 1 && more.err.contains("as many are attached"), "one too many", &more)?;
@@ -197,13 +195,10 @@ fn refusals() -> Result<(), Failed> {
     said(&["attach", "attach-5"], 1, "does not run")?;
     let foreground = spawn(&["run", "--name", "attach-6", "--", "sleep", "1000"]);
     let mut last = Outcome { code: 0, out: String::new(), err: String::new() };
-    for _ in 0..200 {
+    until("one in the foreground", || {
         last = nsctl(&["attach", "attach-6"]);
-        if last.err.contains("in the foreground") {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+        last.err.contains("in the foreground")
+    })?;
     foreground.signal(libc::SIGTERM);
     outcome(foreground);
     must(last.code == 1 && last.err.contains("in the foreground"), "one in the foreground", &last)
@@ -262,7 +257,7 @@ fn exec() -> Result<(), Failed> {
         "stat -c %u $(tty); echo re\"\"ady; exec sleep 1000",
     ]);
     screen.wait_for("1000\r\nready")?;
-    settle();
+    asleep(&screen)?;
     screen.keys("\x03");
     check(screen.end()? == 130 && screen.modes() == screen.before, "Ctrl-C", &screen)?;
 
