@@ -10,6 +10,8 @@ use libtest_mimic::Failed;
 
 use crate::Case;
 use crate::host::{Scratch, plain};
+use crate::life::until;
+use crate::net::world::kill;
 use crate::nsctl::{Outcome, Running, command, must, outcome};
 use crate::root::Root;
 
@@ -97,13 +99,8 @@ impl World {
 
     /// None is left; those of a namespace are gone a moment after its last process.
     fn no_links(&self) -> Result<(), Failed> {
-        for _ in 0..200 {
-            if self.links().is_empty() {
-                return Ok(());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        Err(format!("interfaces are left: {}", self.links()).into())
+        until("no interface is left", || self.links().is_empty())
+            .map_err(|_| format!("interfaces are left: {}", self.links()).into())
     }
 
     /// What a container's /etc/hosts says of others.
@@ -120,6 +117,9 @@ impl Drop for World {
 }
 
 const WAIT: &str = "sleep 1000";
+
+/// Tries something for a minute: a server does not listen yet, a port of the bridge is not on yet and drops the first packets.
+const TRY: &str = "try() { n=0; until \"$@\"; do n=$((n + 1)); [ $n -lt 60 ] || return 1; sleep 1; done; }; ";
 
 fn networks() -> Result<(), Failed> {
     let Some(world) = World::new() else { return Ok(()) };
@@ -235,14 +235,7 @@ fn pruned() -> Result<(), Failed> {
         let pid = world.nsctl(&["ps", "--format", "name,pid"]);
         let line = pid.out.lines().find_map(|line| line.strip_prefix(&format!("{name}\t"))).unwrap_or_default();
         let pid: i32 = line.parse().map_err(|_| format!("no pid of {name}: {}", pid.out))?;
-        // SAFETY: the container's PID 1, which is this test's.
-        unsafe { libc::kill(pid, libc::SIGKILL) };
-        for _ in 0..1000 {
-            if !std::path::Path::new(&format!("/proc/{pid}")).exists() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        kill(&[pid])?;
     }
     must(world.links().contains("nsctl0"), "the bridge is left", &world.nsctl(&["version"]))?;
     let pruned = world.nsctl(&["network", "prune", "-f"]);
@@ -253,12 +246,14 @@ fn pruned() -> Result<(), Failed> {
 fn by_name() -> Result<(), Failed> {
     let Some(world) = World::new() else { return Ok(()) };
     world.start(&["--network", "bridge", "--name", "web"], "echo hello > /tmp/index.html; httpd -f -p 80 -h /tmp")?;
-    let script = "ping -4 -c 1 -W 2 web && ping -6 -c 1 -W 2 web && wget -q -O - http://web/index.html && \
-                  grep web /etc/hosts | tail -n 1 | cut -f1";
-    let outcome = world.run(&["--network", "bridge", "--name", "client"], script);
+    let script = format!(
+        "{TRY} try ping -4 -c 1 -W 2 web && try ping -6 -c 1 -W 2 web && try wget -q -O - http://web/index.html && \
+         grep web /etc/hosts | tail -n 1 | cut -f1"
+    );
+    let outcome = world.run(&["--network", "bridge", "--name", "client"], &script);
     must(outcome.code == 0 && outcome.out.contains("hello\n"), "by its name", &outcome)?;
     let six = outcome.out.lines().last().unwrap_or_default();
-    let script = format!("wget -q -O - 'http://[{six}]/index.html'");
+    let script = format!("{TRY} try wget -q -O - 'http://[{six}]/index.html'");
     let outcome = world.run(&["--network", "bridge"], &script);
     must(outcome.out == "hello\n", "over IPv6", &outcome)
 }
@@ -483,7 +478,7 @@ fn again() -> Result<(), Failed> {
         let outcome = world.nsctl(&["restart", "-t", "0", "web"]);
         must(outcome.code == 0, "at once", &outcome)?;
     }
-    let outcome = world.nsctl(&["exec", "web", "ping", "-c", "1", "-W", "2", "other"]);
+    let outcome = world.nsctl(&["exec", "web", "sh", "-c", &format!("{TRY} try ping -c 1 -W 2 other")]);
     must(outcome.code == 0, "and is on the network", &outcome)
 }
 

@@ -5,7 +5,10 @@ use std::process::{Child, Command, Stdio};
 use libtest_mimic::Failed;
 
 use crate::Case;
-use crate::net::world::{self, HOST, HOST6, OUTSIDE, OUTSIDE6, World, call, has_interface, has_table, send};
+use crate::life::until;
+use crate::net::world::{
+    self, HOST, HOST6, OUTSIDE, OUTSIDE6, World, call, has_interface, has_table, send, try_call,
+};
 use crate::nsctl::{Outcome, must, nsctl, own};
 
 pub(crate) const CASES: &[(&str, Case)] = &[
@@ -33,13 +36,8 @@ impl Server {
         let outcome = nsctl(&[&words[..], options, &[&probe, "probe", "serve", "80"]].concat());
         let server = Self(name);
         must(outcome.code == 0, "a server", &outcome)?;
-        for _ in 0..200 {
-            if nsctl(&["logs", name]).out.contains("ready") {
-                return Ok(server);
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        Err("a server that is not ready".into())
+        until("the server is ready", || nsctl(&["logs", name]).out.contains("ready"))?;
+        Ok(server)
     }
 }
 
@@ -68,10 +66,10 @@ impl Drop for Plain {
     }
 }
 
-/// What servers say to a container on the bridge.
-fn from_inside(pairs: &[&str]) -> Outcome {
+/// What servers say to a container on the bridge; `how`: it is to `call` them, or to `try`.
+fn from_inside(how: &str, pairs: &[&str]) -> Outcome {
     let probe = own();
-    nsctl(&[&["run", "--network", "bridge", &probe, "probe", "call"], pairs].concat())
+    nsctl(&[&["run", "--network", "bridge", &probe, "probe", how], pairs].concat())
 }
 
 fn same(found: Result<String, String>, expected: &str, what: &str) -> Result<(), Failed> {
@@ -92,15 +90,15 @@ fn reached(world: &World) -> Result<(), Failed> {
     same(send(HOST, 8080), HOST, "the host by its address, UDP")?;
     same(call(HOST6, 8080), HOST6, "the host by its address of IPv6")?;
     same(call(HOST6, 8082), HOST6, "a port of one address of IPv6 alone")?;
-    must_fail(call(HOST, 8081), "a port of the loopback by another address")?;
+    must_fail(try_call(HOST, 8081), "a port of the loopback by another address")?;
     world.outside(|| {
         same(call(HOST, 8080), OUTSIDE, "outside")?;
         same(send(HOST, 8080), OUTSIDE, "outside, UDP")?;
         same(call(HOST6, 8080), OUTSIDE6, "outside by IPv6")?;
         same(send(HOST6, 8080), OUTSIDE6, "outside by IPv6, UDP")?;
-        must_fail(call(HOST, 8081), "a port of the loopback from outside")
+        must_fail(try_call(HOST, 8081), "a port of the loopback from outside")
     })?;
-    let inside = from_inside(&[HOST, "8080", "10.91.0.1", "8080", HOST6, "8080"]);
+    let inside = from_inside("call", &[HOST, "8080", "10.91.0.1", "8080", HOST6, "8080"]);
     must(inside.out.lines().filter(|line| !line.starts_with("no")).count() == 3, "from another container", &inside)?;
     let probe = own();
     let itself = nsctl(&["exec", "web", &probe, "probe", "call", HOST, "8080"]);
@@ -113,7 +111,7 @@ fn must_fail(found: Result<String, String>, what: &str) -> Result<(), Failed> {
 
 fn outside(world: &World) -> Result<(), Failed> {
     let _server = world.outside(|| Plain::start("99"));
-    let inside = from_inside(&[OUTSIDE, "99", OUTSIDE6, "99"]);
+    let inside = from_inside("call", &[OUTSIDE, "99", OUTSIDE6, "99"]);
     must(inside.out == format!("{HOST}\n{HOST6}\n"), "the host's addresses", &inside)?;
     must(inside.err.contains("IPv4 forwarding is switched on (up0)"), "what is switched on is said", &inside)
 }
@@ -122,7 +120,7 @@ fn closed(world: &World) -> Result<(), Failed> {
     let _server = Server::start("web", &["-p", "8080:80"])?;
     world.outside(|| {
         world::route(Some(("10.91.0.0".parse().unwrap(), 22)), HOST.parse().unwrap());
-        must_fail(call("10.91.0.2", 80), "a container from outside by its own address")
+        must_fail(try_call("10.91.0.2", 80), "a container from outside by its own address")
     })?;
     // CVE-2020-8558: with route_localnet, what listens on the host's loopback alone would be open to the bridge.
     let _secret = Plain::start("7777");
@@ -131,7 +129,7 @@ fn closed(world: &World) -> Result<(), Failed> {
     let script = format!(
         "ip route del local 127.0.0.0/8 table local; ip route del local 127.0.0.1 table local; \
          echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet; ip route add 127.0.0.0/8 via 10.91.0.1 && \
-         {probe} probe call 127.0.0.1 7777"
+         {probe} probe try 127.0.0.1 7777"
     );
     let inside = nsctl(&["run", "--network", "bridge", "--cap-add", "NET_ADMIN", "sh", "-c", &script]);
     must(inside.out.starts_with("no"), "the host's loopback is closed", &inside)
@@ -153,7 +151,7 @@ fn held(_: &World) -> Result<(), Failed> {
     let right = taken.code == 125 && taken.err.contains("port 7777/tcp is taken") && taken.err.contains(&who);
     must(right, "a process", &taken)?;
     // The first free one of several.
-    let range = nsctl(&["run", "-d", "--name", "many", "--network", "bridge", "-p", "8080-8082:80", "sleep", "9"]);
+    let range = nsctl(&["run", "-d", "--name", "many", "--network", "bridge", "-p", "8080-8082:80", "sleep", "100"]);
     let shown = nsctl(&["port", "many"]);
     nsctl(&["rm", "-f", "many"]);
     must(
@@ -190,7 +188,7 @@ fn last(_: &World) -> Result<(), Failed> {
         return Err("what the second one needs is gone with the first".into());
     }
     same(call("127.0.0.1", 8081), "10.91.0.1", "the second")?;
-    must_fail(call("127.0.0.1", 8080), "the first")?;
+    must_fail(try_call("127.0.0.1", 8080), "the first")?;
     drop(second);
     let after =
         (switch("ipv4/conf/up0/forwarding"), switch("ipv6/conf/all/forwarding"), switch("ipv6/conf/up0/accept_ra"));
@@ -209,9 +207,7 @@ fn killed(_: &World) -> Result<(), Failed> {
     let server = Server::start("web", &["-p", "8080:80"])?;
     let inspect = nsctl(&["ps", "--format", "pid"]);
     let pid: i32 = inspect.out.trim().parse().map_err(|_| "a pid")?;
-    // SAFETY: the pid is that of the container, which lives.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    world::kill(&[pid])?;
     // Nobody has cleared up: the next start does, and has the port.
     let next = Server::start("next", &["-p", "8080:80"])?;
     same(call("127.0.0.1", 8080), "10.91.0.1", "the next one")?;
@@ -246,12 +242,12 @@ fn internal(world: &World) -> Result<(), Failed> {
     let started = nsctl(&["run", "-d", "--name", "in", "--network", "in", "sleep", "100"]);
     must(started.code == 0, "a container", &started)?;
     let _server = Server::start("web", &[])?;
-    from_inside(&["10.7.0.2", "80", "fd07::2", "80"]);
+    from_inside("try", &["10.7.0.2", "80", "fd07::2", "80"]);
     world.outside(|| {
         for (to, prefix, over) in [("10.7.0.0", 24, HOST), ("fd07::", 64, HOST6)] {
             world::route(Some((to.parse().unwrap(), prefix)), over.parse().unwrap());
         }
-        let _ = (call("10.7.0.2", 80), call("fd07::2", 80));
+        let _ = (try_call("10.7.0.2", 80), try_call("fd07::2", 80));
     });
     let came = segments("in")?;
     nsctl(&["rm", "-f", "in"]);
@@ -268,7 +264,7 @@ fn apart(_: &World) -> Result<(), Failed> {
     let words =
         ["run", "-d", "--name", "two", "--network", "bridge", "-p", "8081:80", &probe, "probe", "serve", "80"];
     let second = there(&words);
-    let found = second.code == 0 && (0..200).any(|_| there(&["logs", "two"]).out.contains("ready"));
+    let found = second.code == 0 && until("it is ready", || there(&["logs", "two"]).out.contains("ready")).is_ok();
     let works = (call("127.0.0.1", 8080), call("127.0.0.1", 8081));
     drop(first);
     let alone = (call("127.0.0.1", 8081), has_interface("nsctl0"), has_table());

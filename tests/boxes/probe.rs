@@ -17,7 +17,7 @@ pub(crate) fn run(args: &[String]) -> ! {
         Some("landlock") => crate::landlock::probe(&args[1..]),
         Some("open") => open(&args[1..]),
         Some("serve") => crate::net::world::serve(number(1) as u16),
-        Some("call") => crate::net::world::callers(&args[1..]),
+        Some("call" | "try") => crate::net::world::callers(args),
         Some("tried") => crate::seccomp::probe(),
         Some("escape") => crate::hostile::escape(&args[1..]),
         Some("privileges") => crate::privileges::probe(),

@@ -28,10 +28,7 @@ fn crowd(_: &World) -> Result<(), Failed> {
     let addresses = addresses(&shown);
     must(addresses.len() == number, &format!("{number} addresses, not {}", addresses.len()), &shown)?;
     let pids = nsctl(&["ps", "--format", "pid"]);
-    for pid in pids.out.lines().filter_map(|line| line.trim().parse().ok()) {
-        // SAFETY: it is PID 1 of a container of this test.
-        unsafe { libc::kill(pid, libc::SIGKILL) };
-    }
+    world::kill(&pids.out.lines().filter_map(|line| line.trim().parse().ok()).collect::<Vec<i32>>())?;
     // The first of what comes next, with nobody else's name, in nobody else's way.
     let next = nsctl(&[
         "run",

@@ -2,12 +2,15 @@
 //! that thread starts or opens is in the namespace that it is in; nothing of it is the machine's.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
+
+use crate::life::until;
+use crate::nsctl::patience;
 
 pub(crate) const HOST: &str = "192.0.2.1";
 pub(crate) const HOST6: &str = "2001:db8::1";
@@ -169,27 +172,53 @@ pub(crate) fn has_interface(name: &str) -> bool {
     index(name) != 0
 }
 
+/// Kills PID 1 of containers of this test, and waits until they have ended, whoever is to reap them.
+pub(crate) fn kill(pids: &[i32]) -> Result<(), Failed> {
+    // SAFETY: processes of this test.
+    pids.iter().for_each(|pid| _ = unsafe { libc::kill(*pid, libc::SIGKILL) });
+    let ended = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.map_or(true, |stat| stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X'])))
+    };
+    until("those that were killed end", || pids.iter().all(ended))
+}
+
 /// What the server of [`serve`] says to a caller by TCP: who the caller is to it.
 pub(crate) fn call(address: &str, port: u16) -> Result<String, String> {
+    call_within(patience(), address, port)
+}
+
+/// The same where nobody should be reached: who is not answered waits for nothing.
+pub(crate) fn try_call(address: &str, port: u16) -> Result<String, String> {
+    call_within(Duration::from_secs(5), address, port)
+}
+
+fn call_within(time: Duration, address: &str, port: u16) -> Result<String, String> {
     let to = SocketAddr::new(address.parse().unwrap(), port);
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5)).map_err(|error| error.to_string())?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut stream = TcpStream::connect_timeout(&to, time).map_err(|error| error.to_string())?;
+    stream.set_read_timeout(Some(time)).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).map_err(|error| error.to_string())?;
     Ok(text)
 }
 
-/// The same by UDP.
+/// The same by UDP, of which a packet may be lost.
 pub(crate) fn send(address: &str, port: u16) -> Result<String, String> {
     let to = SocketAddr::new(address.parse().unwrap(), port);
     let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(from).unwrap();
     socket.connect(to).map_err(|error| error.to_string())?;
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    socket.send(b"?").map_err(|error| error.to_string())?;
-    let mut bytes = [0; 100];
-    let length = socket.recv(&mut bytes).map_err(|error| error.to_string())?;
-    Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let end = Instant::now() + patience();
+    loop {
+        socket.send(b"?").map_err(|error| error.to_string())?;
+        let mut bytes = [0; 100];
+        match socket.recv(&mut bytes) {
+            Ok(length) => return Ok(String::from_utf8_lossy(&bytes[..length]).into_owned()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < end => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
 }
 
 /// `probe serve PORT`: tells each caller by TCP and UDP, in one word, what address it has.
@@ -212,9 +241,10 @@ pub(crate) fn serve(port: u16) -> ! {
     }
 }
 
-/// `probe call ADDRESS PORT …`: what the servers there say, a line each.
+/// `probe call ADDRESS PORT …`: what the servers there say, a line each. `probe try …`: they should not.
 pub(crate) fn callers(args: &[String]) -> ! {
-    for pair in args.chunks(2) {
+    let call = if args[0] == "try" { try_call } else { call };
+    for pair in args[1..].chunks(2) {
         println!("{}", call(&pair[0], pair[1].parse().unwrap()).unwrap_or_else(|error| format!("no: {error}")));
     }
     std::process::exit(0)
