@@ -27,7 +27,14 @@ pub(crate) const CASES: &[(&str, Case)] = &[
 const HOST: &str = "ip link set lo up; ip link add up0 type veth || exit 99; \
     ip addr add 192.0.2.2/24 dev up0; ip link set up0 up; ip link set veth0 up; \
     ip route add default via 192.0.2.1; run() { $N run \"$@\"; }; far() { \
-    $N run -d --name far --network phys:veth0 --ip 192.0.2.1/24 -- sleep 1000 >/dev/null; }; ";
+    $N run -d --name far --network phys:veth0 --ip 192.0.2.1/24 -- sleep 1000 >/dev/null; }; \
+    awaits() { n=0; until eval \"$1\"; do n=$((n + 1)); [ $n -lt 600 ] || return 1; sleep 0.1; done; }; ";
+
+/// Says a word when an answer comes from an address. An interface that has just been switched on may drop the first packets.
+fn ping(address: &str, word: &str) -> String {
+    let ping = format!("busybox ping -c 1 -W 5 {address} >/dev/null");
+    format!("for i in 1 2 3 4 5 6 7 8 9 10; do {ping} && echo {word} && break; done")
+}
 
 /// Runs a script on a host of its own.
 pub(crate) fn host(script: &str) -> Outcome {
@@ -66,11 +73,12 @@ pub(crate) fn says(got: &Outcome, parts: &[&str]) -> Result<(), Failed> {
 }
 
 fn macvlan() -> Result<(), Failed> {
-    let got = host(
+    let got = host(&format!(
         "far; run --network macvlan:up0 --ip 192.0.2.9 --mac-address 02:00:00:00:00:09 -- sh -c \
-         'ip addr show dev eth0; ip route; busybox ping -c 1 -W 5 192.0.2.1 >/dev/null && echo there'; \
-         $N exec far busybox ping -c 1 -W 5 192.0.2.2 >/dev/null && echo host; $N rm -f far",
-    );
+         'ip addr show dev eth0; ip route; {}'; $N exec far sh -c '{}'; $N rm -f far",
+        ping("192.0.2.1", "there"),
+        ping("192.0.2.2", "host"),
+    ));
     says(&got, &["02:00:00:00:00:09", "192.0.2.9/24", "default via 192.0.2.1 dev eth0", "there", "host", "far"])
 }
 
@@ -88,10 +96,10 @@ fn addresses() -> Result<(), Failed> {
 }
 
 fn ipvlan() -> Result<(), Failed> {
-    let got = host(
-        "far; run --network ipvlan:up0 --ip 192.0.2.9 -- sh -c \
-         'ip addr show dev eth0; busybox ping -c 1 -W 5 192.0.2.1 >/dev/null && echo there'; $N rm -f far",
-    );
+    let got = host(&format!(
+        "far; run --network ipvlan:up0 --ip 192.0.2.9 -- sh -c 'ip addr show dev eth0; {}'; $N rm -f far",
+        ping("192.0.2.1", "there")
+    ));
     // Debian's kernels all have it.
     if got.err.contains("CONFIG_IPVLAN") && std::env::var_os("NSCTL_QEMU").is_none() {
         return Ok(());
@@ -103,15 +111,16 @@ fn ipvlan() -> Result<(), Failed> {
 const LOOK: &str = "look() { ip link show up0 | grep -c '[<,]UP[,>]'; ip -4 addr show dev up0 | grep -o 'inet [0-9./]*'; \
     ip route | grep -v far | sed 's/ *proto [a-z]*//;s/ *$//' | grep up0 | sort; }; \
     ip route add 198.51.100.0/24 via 192.0.2.7 dev up0 metric 77; far; \
-    same() { test \"$(look)\" = \"$was\" && echo \"$1 same\" || look; }; was=$(look); ";
+    same() { test \"$(look)\" = \"$was\" && echo \"$1 same\" || look; }; was=$(look); \
+    back() { awaits 'test \"$(look)\" = \"$was\"'; same \"$1\"; }; ";
 
 fn lent() -> Result<(), Failed> {
     let got = host(&format!(
         "{LOOK} run --network phys:up0 --ip 192.0.2.5 -- sh -c \
-         'ip addr show dev up0; ip route; busybox ping -c 1 -W 5 192.0.2.1 >/dev/null && echo there; \
-          ip link set up0 down; ip link set up0 name hidden'; same first; \
+         'ip addr show dev up0; ip route; {}; ip link set up0 down; ip link set up0 name hidden'; same first; \
          run --network phys:up0 -- true; same second; ip link set up0 down; run --network phys:up0 -- true; \
-         ip link show up0 | grep -q '[<,]UP[,>]' || echo down; $N rm -f far"
+         ip link show up0 | grep -q '[<,]UP[,>]' || echo down; $N rm -f far",
+        ping("192.0.2.1", "there")
     ));
     says(&got, &["192.0.2.5/24", "default via 192.0.2.1 dev up0", "there", "first same", "second same", "down"])
 }
@@ -120,9 +129,10 @@ fn lent_for_long() -> Result<(), Failed> {
     let got = host(&format!(
         "{LOOK} $N run -d --name one --network phys:up0 -- sleep 1000; ip link show up0; \
          run --network phys:up0 -- true; $N stop -t 0 one; same stop; $N start one; $N rm -f one; same rm; \
-         $N run -d --rm --network phys:up0 -- sleep 0.3; sleep 1; same end; \
-         $N create --name two --network phys:up0 -- true; $N rm -f two; same created; \
-         $N run --network phys:up0 -- sleep 1000 & sleep 0.7; kill -9 $!; sleep 0.5; same killed; $N rm -f far"
+         $N run -d --rm --network phys:up0 -- sleep 0.3; back end; \
+         $N create --name two --network phys:up0 -- true; $N rm -f two; same created; up=$(mktemp); \
+         $N run --network phys:up0 -- sh -c 'echo up; exec sleep 1000' >$up & awaits 'test -s $up'; kill -9 $!; \
+         back killed; $N rm -f far; awaits 'test -z \"$($N ps -aq)\"'; rm $up"
     ));
     let refused = ["the interface up0 is in container one", "comes back with its end"];
     says(&got, &refused)?;
@@ -199,7 +209,8 @@ fn pasta() -> Result<(), Failed> {
     let got = host(
         "run --network pasta -- sh -c 'ip addr; ip route'; run --network pasta:--nonsense -- true; \
          $N run -d --name web --network pasta -- sleep 1000; netns=$(ls -d $NSCTL_ROOT/[0-9a-f]*/netns); \
-         pgrep -f $netns >/dev/null && echo works; $N stop -t 0 web; sleep 1; pgrep -f $netns || echo ended; $N rm -f web",
+         pgrep -f $netns >/dev/null && echo works; $N stop -t 0 web; \
+         awaits '! pgrep -f $netns >/dev/null' && echo ended; $N rm -f web",
     );
     says(&got, &["192.0.2.2/24", "default via 192.0.2.1", "works", "ended"])?;
     must(got.err.contains("pasta does not start: ") && got.err.contains("nonsense"), "its own words", &got)
