@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use libtest_mimic::Failed;
 
 use crate::Case;
+use crate::life::until;
 use crate::nsctl::{Outcome, must, nsctl, outcome, spawn};
 
 pub(crate) const CASES: &[(&str, Case)] = &[
@@ -112,12 +113,7 @@ fn in_use() -> Result<(), Failed> {
     let pidfile = format!("{path}-pid");
     let words = ["run", "--store", &path, "--image", "box", "--pidfile", &pidfile, "sleep 30"];
     let running = spawn(&words);
-    for _ in 0..1000 {
-        if fs::exists(&pidfile)? {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    until("it has a pidfile", || fs::exists(&pidfile).is_ok_and(|there| there))?;
     let refused = store.image(&["rm", "box"]);
     running.signal(libc::SIGTERM);
     outcome(running);
@@ -136,12 +132,7 @@ fn listed() -> Result<(), Failed> {
     let oci = image("busybox.oci");
     let running =
         spawn(&["run", "--store", &path, "--image", &oci, "--pidfile", &pidfile, "-l", "more=1", "sleep 30"]);
-    for _ in 0..1000 {
-        if fs::exists(&pidfile)? {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    until("it has a pidfile", || fs::exists(&pidfile).is_ok_and(|there| there))?;
     let json = nsctl(&["ps", "--format", "json"]);
     running.signal(libc::SIGTERM);
     outcome(running);

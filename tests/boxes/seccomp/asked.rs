@@ -8,6 +8,7 @@ use libtest_mimic::Failed;
 
 use super::Note;
 use super::tried::answer_one;
+use crate::life::until;
 use crate::nsctl::{must, nsctl, outcome, spawn};
 
 /// A socket at which somebody listens.
@@ -72,7 +73,7 @@ pub(super) fn asked() -> Result<(), Failed> {
     let option = profile.option();
     let running = spawn(&["run", "--security-opt", &option, "--", "mkdir", "/tmp/nsctl-asked"]);
     let (text, listener) = agent.told()?;
-    let _ = (0..500).any(|_| answer_one(&listener, libc::EXDEV));
+    until("mkdir asks", || answer_one(&listener, libc::EXDEV))?;
     let done = outcome(running);
     must(done.code == 1 && done.err.contains("ross-device link"), "the answer is the agent's", &done)?;
     for wanted in [r#""fds":["seccompFd"]"#, r#""metadata":"a \"word\"""#, r#""status":"creating""#, r#""pid":"#] {
@@ -85,7 +86,7 @@ pub(super) fn asked() -> Result<(), Failed> {
     must(started.code == 0, "it starts", &started)?;
     let running = spawn(&["exec", &name, "mkdir", "/tmp/nsctl-asked"]);
     let (_, listener) = agent.told()?;
-    let _ = (0..500).any(|_| answer_one(&listener, libc::EXDEV));
+    until("mkdir asks by exec", || answer_one(&listener, libc::EXDEV))?;
     let done = outcome(running);
     drop(kept);
     let stopped = nsctl(&["stop", "-t", "0", &name]);
