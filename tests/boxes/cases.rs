@@ -82,7 +82,7 @@ fn joined() -> Result<(), Failed> {
         let outcome = shell(&[option, "host"], &links(&[name]));
         must(outcome.out.trim() == own_link(name), &format!("{option} host"), &outcome)?;
     }
-    let first = spawn(&["run", "--pidfile", &path("first"), "--", "sleep", "30"]);
+    let first = spawn(&["run", "--pidfile", &path("first"), "--", "sleep", "600"]);
     wait_for(&path("first"));
     let pid = fs::read_to_string(path("first"))?.trim().to_string();
     fs::remove_file(path("first"))?;
@@ -101,15 +101,9 @@ fn joined() -> Result<(), Failed> {
 
 /// After a kill: lets the reaper finish, and `ps` clear what it could not.
 pub(crate) fn settle_state() {
-    // The leak check tells what is left still.
-    let _ = crate::life::until("the state is settled", || {
-        let listed = nsctl(&["ps", "-q"]);
-        let left = |entry: fs::DirEntry| {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            !name.starts_with("events") && name != ".networks" && name != ".ids"
-        };
-        listed.out.is_empty() && !fs::read_dir(state()).unwrap().flatten().any(left)
-    });
+    let left = || fs::read_dir(state()).unwrap().flatten().any(|entry| !crate::leaks::remembered(&entry));
+    // What is left all the same is for the comparison after the test.
+    let _ = crate::life::until("nothing is left", || nsctl(&["ps", "-q"]).out.is_empty() && !left());
 }
 
 fn mounts_are_private() -> Result<(), Failed> {
@@ -161,7 +155,7 @@ fn descriptors() -> Result<(), Failed> {
 }
 
 fn ps() -> Result<(), Failed> {
-    let child = spawn(&["run", "--name", "web", "--pidfile", &path("pid"), "--", "sh", "-c", "sleep 30; true"]);
+    let child = spawn(&["run", "--name", "web", "--pidfile", &path("pid"), "--", "sh", "-c", "sleep 600; true"]);
     wait_for(&path("pid"));
     let table = nsctl(&["ps"]);
     let json = nsctl(&["ps", "--format", "json"]);
@@ -174,12 +168,12 @@ fn ps() -> Result<(), Failed> {
     let ended = outcome(child);
     must(ended.code == 128 + 15, "SIGTERM ends it", &ended)?;
     must(
-        table.out.contains("web") && table.out.contains(&pid) && table.out.contains("sleep 30"),
+        table.out.contains("web") && table.out.contains(&pid) && table.out.contains("sleep 600"),
         "the table",
         &table,
     )?;
     must(json.out.contains("\"name\":\"web\"") && json.out.contains(&format!("\"pid\":{pid}")), "the JSON", &json)?;
-    must(columns.out == format!("web\t{pid}\tsh -c sleep 30; true\n"), "columns by name", &columns)?;
+    must(columns.out == format!("web\t{pid}\tsh -c sleep 600; true\n"), "columns by name", &columns)?;
     must(wrong.code == 125 && wrong.err.contains("no column colour (it is table, json, or some of ID,"), "", &wrong)?;
     must(again.code == 125 && again.err.contains("has the name web already"), "the name is taken", &again)?;
     let after = nsctl(&["ps", "-q"]);
@@ -211,17 +205,12 @@ fn limits() -> Result<(), Failed> {
     must(outcome.out.starts_with("67108864\n20\n50000"), "inside", &outcome)?;
     must(!outcome.out.contains("nsctl"), "the cgroup namespace is rooted at the container's group", &outcome)?;
     let file = std::path::Path::new(&memory);
-    let groups = || fs::read_dir(file.parent().unwrap().join("nsctl")).into_iter().flatten().flatten();
-    // Somebody else's.
-    let others: Vec<_> = groups().map(|entry| entry.file_name()).collect();
-    let child = spawn(&["run", "-m", "32m", "--pidfile", &path("l"), "--", "sh", "-c", "sleep 30; true"]);
+    let child = spawn(&["run", "-m", "32m", "--pidfile", &path("l"), "--", "sh", "-c", "sleep 600; true"]);
     wait_for(&path("l"));
     fs::remove_file(path("l"))?;
-    let is_new = |entry: &fs::DirEntry| {
-        !others.contains(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_dir())
-    };
-    let group = groups().find(is_new).ok_or("no group outside")?;
-    let outside = fs::read_to_string(group.path().join(file.file_name().unwrap()))?;
+    // Others may have theirs beside it.
+    let group = file.parent().unwrap().join("nsctl").join(nsctl(&["ps", "-q"]).out.trim());
+    let outside = fs::read_to_string(group.join(file.file_name().unwrap()))?;
     child.signal(libc::SIGTERM);
     crate::nsctl::outcome(child);
     if outside.trim() == "33554432" { Ok(()) } else { Err(format!("outside it is {outside}").into()) }
@@ -263,7 +252,7 @@ fn hog() -> Result<(), Failed> {
 }
 
 fn fork_bomb() -> Result<(), Failed> {
-    let outcome = shell(&["--pids-limit", "8"], "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1 & done; echo unreached");
+    let outcome = shell(&["--pids-limit", "8"], "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 60 & done; echo unreached");
     let by_the_shell = outcome.code != 0 && outcome.code != 125;
     must(by_the_shell && !outcome.out.contains("unreached"), "fork fails", &outcome)?;
     let refused = outcome.err.contains("fork") || outcome.err.contains("Resource temporarily unavailable");
@@ -332,9 +321,10 @@ fn explain() -> Result<(), Failed> {
 }
 
 fn verbose() -> Result<(), Failed> {
-    // Long enough to be recorded.
-    let plan = nsctl(&["run", "--explain", "sleep", "0.05"]);
-    let outcome = nsctl(&["run", "--verbose", "sleep", "0.05"]);
+    // Until it is recorded.
+    let script = format!("until test -e {}/*/state.json; do sleep 0.02; done", state().display());
+    let plan = shell(&["--explain"], &script);
+    let outcome = shell(&["--verbose"], &script);
     must(outcome.code == 0, "it runs", &outcome)?;
     // Its wait and what the reaper does after it closed its end are not announced.
     for line in
@@ -351,10 +341,5 @@ fn path(name: &str) -> String {
 }
 
 pub(crate) fn wait_for(path: &str) {
-    for _ in 0..1000 {
-        if fs::exists(path).unwrap_or(false) {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    crate::life::until(path, || fs::exists(path).unwrap_or(false)).unwrap();
 }

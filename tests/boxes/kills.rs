@@ -96,17 +96,18 @@ fn killed_elsewhere() -> Result<(), Failed> {
 /// Without a PID namespace of its own, nothing of nsctl may say kill(-1): the bystander lives on.
 fn killed_in_host_pid() -> Result<(), Failed> {
     let before = Snapshot::take();
-    let mut bystander = std::process::Command::new("sleep").arg("60").spawn()?;
-    for moment in 0..50u64 {
+    let mut bystander = std::process::Command::new("sleep").arg("6000").spawn()?;
+    let done = (0..50u64).try_for_each(|moment| {
         let mark = format!("33{moment:03}.5");
         let child = spawn(&["run", "--pid", "host", "--name", "host", "--", "sleep", &mark]);
         std::thread::sleep(Duration::from_micros(moment * 60));
         drop(child);
-        gone(&mark).map_err(|text| format!("moment {moment}: {text}"))?;
-    }
+        gone(&mark).map_err(|text| format!("moment {moment}: {text}"))
+    });
     let alive = bystander.try_wait()?.is_none();
     bystander.kill()?;
     bystander.wait()?;
+    done?;
     if !alive {
         return Err("the bystander was killed".into());
     }
@@ -145,13 +146,14 @@ fn gone(mark: &str) -> Result<(), String> {
     }
 }
 
-/// `ps` lists none and clears up; a directory without a record is given two seconds in case it is being made.
+/// `ps` lists none and clears up; a directory without a record is given two seconds in case it is being made. Who is about to be gone
+/// has no words any more, and for a moment its lock.
 fn settle(before: &Snapshot) -> Result<(), Failed> {
     let end = Instant::now() + patience();
     loop {
         let outcome = nsctl(&["ps", "-q"]);
-        must(outcome.code == 0 && outcome.out.is_empty(), "ps lists no ghost", &outcome)?;
-        match before.compare() {
+        let ghosts = must(outcome.code == 0 && outcome.out.is_empty(), "ps lists no ghost", &outcome);
+        match ghosts.and_then(|()| before.compare_now()) {
             Ok(()) => return Ok(()),
             Err(left) if Instant::now() > end => return Err(left),
             Err(_) => std::thread::sleep(Duration::from_millis(100)),

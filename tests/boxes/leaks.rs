@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 
@@ -23,9 +24,7 @@ impl Snapshot {
             }
         }
         for entry in fs::read_dir(nsctl::state()).into_iter().flatten().flatten() {
-            // What happened is remembered, which networks there are, and where ids are locked.
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !name.starts_with("events") && name != ".networks" && name != ".ids" {
+            if !remembered(&entry) {
                 lines.insert(format!("state {}", entry.file_name().display()));
             }
         }
@@ -56,22 +55,38 @@ impl Snapshot {
         Self(lines)
     }
 
-    /// Fails with what is there and was not before. Others on this machine may have containers, and the kernel lets go of a loop
-    /// device, and of what was in a network namespace, some time after the last user: only what stays for half a minute is left
-    /// behind.
+    fn left(&self) -> BTreeSet<String> {
+        Self::take().0.difference(&self.0).cloned().collect()
+    }
+
+    /// Fails with what is there and was not before. Others on this machine may have containers, with groups and interfaces, and the
+    /// kernel lets go of a loop device, and of an interface, a moment after its last user: only what stays is left behind.
     pub(crate) fn compare(&self) -> Result<(), Failed> {
-        let mut left: BTreeSet<String> = Self::take().0.difference(&self.0).cloned().collect();
+        let mut left = self.left();
         let passing = |line: &String| ["cgroup ", "loop", "interface "].iter().any(|kind| line.starts_with(kind));
-        for wait in (1..=14).map(|step| 1 << step) {
-            if !left.iter().any(passing) {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(wait));
+        let end = Instant::now() + nsctl::patience() / 2;
+        while left.iter().any(passing) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
             let now = Self::take().0;
             left.retain(|line| now.contains(line));
         }
-        if left.is_empty() { Ok(()) } else { Err(format!("left behind: {left:#?}").into()) }
+        none(&left)
     }
+
+    /// The same, for who does something about it meanwhile, and asks again.
+    pub(crate) fn compare_now(&self) -> Result<(), Failed> {
+        none(&self.left())
+    }
+}
+
+fn none(left: &BTreeSet<String>) -> Result<(), Failed> {
+    if left.is_empty() { Ok(()) } else { Err(format!("left behind: {left:#?}").into()) }
+}
+
+/// What stays in the state directory: what happened, which networks there are, and where ids are locked.
+pub(crate) fn remembered(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name().to_string_lossy().into_owned();
+    name.starts_with("events") || name == ".networks" || name == ".ids"
 }
 
 /// Groups without others in them: those above are there for them.

@@ -87,7 +87,7 @@ fn orphans(count: i32) -> ! {
             }
         }
     }
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if zombies() == 0 {
             std::process::exit(0);
         }

@@ -159,7 +159,7 @@ fn settle(before: &Snapshot) -> Result<(), Failed> {
     loop {
         let listed = nsctl(&["ps", "-aq"]);
         must(listed.code == 0 && listed.out.is_empty(), "ps lists no ghost", &listed)?;
-        match before.compare() {
+        match before.compare_now() {
             Ok(()) => return Ok(()),
             Err(left) if Instant::now() > end => return Err(left),
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
