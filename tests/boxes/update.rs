@@ -33,24 +33,23 @@ struct Sleeper {
 impl Sleeper {
     fn new(name: &str, options: &[&str]) -> Self {
         let name = format!("update-{name}-{}", std::process::id());
-        let args = [&["run", "--name", &name], options, &["--", "sh", "-c", "sleep 60 & echo ready; wait"]].concat();
+        let args = [&["run", "--name", &name], options, &["--", "sh", "-c", "sleep 600 & echo ready; wait"]].concat();
         let mut running = spawn(&args);
         let mut line = [0u8; 6];
         std::io::Read::read_exact(&mut running.stdout(), &mut line).expect("it starts");
         // It is recorded when it has run for a moment.
-        for _ in 0..100 {
+        let mut id = String::new();
+        let listed = crate::life::until(&format!("{name} is listed"), || {
             let listed = nsctl(&["ps", "--no-trunc", "--json"]).out;
-            let id = listed
-                .split("\"id\":\"")
-                .skip(1)
-                .find(|rest| rest.contains(&name))
-                .and_then(|rest| rest.split('"').next());
-            if let Some(id) = id {
-                return Self { running: Some(running), name, id: id.into() };
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        panic!("{name} is not listed");
+            let mut all = listed.split("\"id\":\"").skip(1);
+            let own = all.find(|rest| rest.contains(&name)).and_then(|rest| rest.split('"').next());
+            own.is_some_and(|own| {
+                id = own.into();
+                true
+            })
+        });
+        listed.unwrap();
+        Self { running: Some(running), name, id }
     }
 
     fn update(&self, limits: &[&str]) -> Outcome {
@@ -184,8 +183,9 @@ fn kept() -> Result<(), Failed> {
         let outcome = nsctl(&["exec", &container.0, "sh", "-c", "sleep 0.1; true"]);
         must(outcome.code == 0, &file, &outcome)?;
         let inside = nsctl(&["exec", &container.0, "sh", "-c", "cat /proc/self/cgroup"]);
-        let seen = fs::read_to_string(own.join("cgroup.procs"))?;
-        must(seen.lines().count() == 2 && inside.code == 0, &format!("the shell and sleep: {seen}"), &inside)?;
+        let seen = || fs::read_to_string(own.join("cgroup.procs")).unwrap_or_default();
+        crate::life::until("the shell and sleep", || seen().lines().count() == 2)?;
+        must(inside.code == 0, "what it is in can be seen", &inside)?;
     }
     Ok(())
 }
