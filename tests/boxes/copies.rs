@@ -322,7 +322,8 @@ fn killed() -> Result<(), Failed> {
         drop(running);
     }
     until("it is as it was", || before == kept.inspected())?;
-    says(&["start", "files"], 0, "files\n")?;
+    // What the last of them made is its own until it has heard of the end.
+    until("it can be started", || nsctl(&["start", "files"]).out == "files\n")?;
     says(&["wait", "files"], 0, "0\n")?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use libtest_mimic::Failed;
 
 use crate::Case;
+use crate::life::until;
 use crate::nsctl::{Outcome, Running, must, nsctl, outcome, spawn, state};
 use crate::root::Root;
 
@@ -29,22 +30,24 @@ impl Box {
         args.extend(options);
         args.extend(["--", "sh", "-c", script]);
         let running = spawn(&args);
-        for _ in 0..500 {
-            if fs::symlink_metadata(state().join(format!("@{name}"))).is_ok()
-                && nsctl(&["ps", "--format", "name"]).out.lines().any(|line| line == name)
-            {
-                return Self(Some(running));
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        let running = outcome(running);
-        panic!("{name} does not start: {}", running.err);
+        let mut container = Self(Some(running));
+        let claimed = || fs::symlink_metadata(state().join(format!("@{name}"))).is_ok();
+        let listed = || nsctl(&["ps", "--format", "name"]).out.lines().any(|line| line == name);
+        let mut ended = false;
+        let started = until(name, || {
+            ended = container.0.as_mut().is_some_and(|running| !running.runs());
+            ended || claimed() && listed()
+        });
+        assert!(started.is_ok() && !ended, "{name} does not start: {}", container.end().err);
+        container
     }
 
     /// Ends it.
     pub(crate) fn end(mut self) -> Outcome {
-        let running = self.0.take().unwrap();
-        running.signal(libc::SIGTERM);
+        let mut running = self.0.take().unwrap();
+        if running.runs() {
+            running.signal(libc::SIGTERM);
+        }
         outcome(running)
     }
 }
@@ -60,14 +63,17 @@ impl Drop for Box {
 
 fn events() -> Result<(), Failed> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
-    let until = (now + 10).to_string();
-    let mut following = spawn(&["events", "--format", "json", "--filter", "container=happens", "--until", &until]);
+    let (since, until) = (now.to_string(), (now + crate::nsctl::patience().as_secs()).to_string());
+    let filter = ["--format", "json", "--filter", "container=happens"];
+    let mut following = spawn(&[&["events", "--since", &since, "--until", &until], &filter[..]].concat());
     let mut lines = BufReader::new(following.stdout()).lines();
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    let ended = Box::new("happens", &[], "sleep 30; true").end();
-    must(ended.code == 128 + 15, "SIGTERM ends it", &ended)?;
     let mut next = || lines.next().and_then(Result::ok).unwrap_or_default();
-    let (start, die) = (next(), next());
+    let container = Box::new("happens", &[], "sleep 600; true");
+    let start = next();
+    // Of that it can only hear while it follows.
+    let ended = container.end();
+    must(ended.code == 128 + 15, "SIGTERM ends it", &ended)?;
+    let die = next();
     let right = start.contains(r#""name":"happens","event":"start","attributes":{"#)
         && die.contains(r#""event":"die","attributes":{"exitCode":"143"}}"#);
     if !right {
@@ -75,7 +81,7 @@ fn events() -> Result<(), Failed> {
     }
     following.signal(libc::SIGTERM);
     outcome(following);
-    let kept = nsctl(&["events", "--since", "1m", "--until", "0s", "-f", "event=die", "-f", "container=happens"]);
+    let kept = nsctl(&["events", "--since", "1h", "--until", "0s", "-f", "event=die", "-f", "container=happens"]);
     let right = kept.out.lines().count() == 1 && kept.out.ends_with("(name=happens, exitCode=143)\n");
     must(right && kept.out.contains("Z container die "), "kept", &kept)?;
     let none = nsctl(&["events", "--until", "1s"]);
@@ -87,22 +93,18 @@ fn events() -> Result<(), Failed> {
 /// With a cgroup, with a PID namespace of its own, and with neither.
 fn top() -> Result<(), Failed> {
     for options in [&["-m", "64m"][..], &[], &["--pid", "host"]] {
-        let container = Box::new("seen", options, "sleep 4 & sleep 5; true");
+        // In the host's PID namespace nobody else ends them.
+        let script = "sleep 604 & one=$!; sleep 605 & trap \"kill $one $!; exit\" TERM; wait";
+        let container = Box::new("seen", options, script);
         let json = || nsctl(&["top", "--format", "json", "seen"]);
-        for _ in 0..200 {
-            let out = json().out;
-            if out.contains("\"sleep 4\"") && out.contains("\"sleep 5\"") {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        until("both sleep", || ["\"sleep 604\"", "\"sleep 605\""].iter().all(|words| json().out.contains(words)))?;
         let json = json();
         let table = nsctl(&["top", "seen"]);
         let columns = nsctl(&["top", "--format", "inside,command", "seen"]);
         let arguments = nsctl(&["top", "seen", "aux"]);
         let options_of_ps = nsctl(&["top", "seen", "-ef"]);
         container.end();
-        for sleeper in ["sleep 4", "sleep 5"] {
+        for sleeper in ["sleep 604", "sleep 605"] {
             must(json.out.contains(&format!("\"command\":\"{sleeper}\"")), sleeper, &json)?;
             must(table.out.lines().any(|line| line.ends_with(sleeper)), sleeper, &table)?;
         }
@@ -254,15 +256,10 @@ fn prune() -> Result<(), Failed> {
 
 /// Polls until `ps` shows the container as being so.
 fn is_shown(name: &str, state: &str) -> Result<(), Failed> {
-    let mut listed = nsctl(&["ps", "-a", "--format", "name,state"]);
-    for _ in 0..300 {
-        if listed.out.lines().any(|line| line == format!("{name}\t{state}")) {
-            return Ok(());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        listed = nsctl(&["ps", "-a", "--format", "name,state"]);
-    }
-    must(false, &format!("{name} becomes {state}"), &listed)
+    let line = format!("{name}\t{state}");
+    let listed = || nsctl(&["ps", "-a", "--format", "name,state"]);
+    until(&format!("{name} becomes {state}"), || listed().out.lines().any(|shown| shown == line))
+        .or_else(|_| must(false, &format!("{name} becomes {state}"), &listed()))
 }
 
 /// Its command is asked in the container's root, as the container's user, without capabilities that the command does not have.
@@ -270,8 +267,10 @@ fn health() -> Result<(), Failed> {
     let _left = Removed("asked");
     let root = Root::plain("health").dir("w");
     std::os::unix::fs::chown(root.at("w"), Some(1000), Some(1000))?;
-    let check = "grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status > /w/check; echo noise; test -e /w/good";
-    let own = "grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status > /w/own; sleep 60; true";
+    // Whole when it has its name: it is written again and again.
+    let check = "grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status > /w/part; mv /w/part /w/check; echo noise; \
+                 test -e /w/good";
+    let own = "grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status > /w/new; mv /w/new /w/own; sleep 600; true";
     let mut args = vec!["run", "-d", "--name", "asked", "--rootfs", root.path(), "--rw", "-u", "1000:1000"];
     args.extend([
         "--health-cmd",
@@ -288,6 +287,7 @@ fn health() -> Result<(), Failed> {
     let run = nsctl(&args);
     must(run.code == 0, "it starts", &run)?;
     is_shown("asked", "running (unhealthy)")?;
+    until("both have written", || root.at("w/own").exists() && root.at("w/check").exists())?;
     let (own, check) = (fs::read_to_string(root.at("w/own"))?, fs::read_to_string(root.at("w/check"))?);
     if own != check || !own.contains("Uid:\t1000\t") {
         return Err(format!("the command is {own}, and who asks is {check}").into());
@@ -299,14 +299,17 @@ fn health() -> Result<(), Failed> {
     };
     is_shown("asked", "running (healthy)")?;
     inspected(r#""health":{"status":"healthy","failing_streak":0,"exit_code":0,"checked_at":"20"#)?;
-    let said =
-        nsctl(&["events", "--since", "1m", "--until", "0s", "-f", "container=asked", "-f", "event=health_status"]);
-    must(said.out.contains("health=unhealthy)") && said.out.contains("health=healthy)"), "events", &said)?;
+    // It is told after it is shown.
+    let events = ["events", "--since", "1h", "--until", "0s", "-f", "container=asked", "-f", "event=health_status"];
+    until("both events", || {
+        let said = nsctl(&events).out;
+        said.contains("health=unhealthy)") && said.contains("health=healthy)")
+    })?;
     let logged = nsctl(&["logs", "asked"]);
     must(logged.out.is_empty() && logged.err.is_empty(), "what it says is not the command's output", &logged)?;
     let json = nsctl(&["ps", "--format", "json"]);
     must(json.out.contains(r#""state":"running","health":"healthy""#), "json", &json)?;
-    let stopped = nsctl(&["stop", "-t", "1", "asked"]);
+    let stopped = nsctl(&["stop", "-t", "60", "asked"]);
     must(stopped.code == 0, "it stops", &stopped)?;
     is_shown("asked", "exited (143)")?;
     let removed = nsctl(&["rm", "asked"]);
