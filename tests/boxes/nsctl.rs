@@ -76,6 +76,14 @@ impl Running {
         unsafe { libc::syscall(libc::SYS_kill, pid, signal) };
     }
 
+    /// Whether a descriptor of it leads to something of this kind: by that one sees what it waits for.
+    pub(crate) fn has_open(&self, kind: &str) -> bool {
+        let pid = self.0.as_ref().map_or(0, Child::id);
+        let leads = |entry: std::fs::DirEntry| std::fs::read_link(entry.path());
+        let links = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().map(leads);
+        links.flatten().any(|link| link.to_string_lossy().contains(kind))
+    }
+
     pub(crate) fn runs(&mut self) -> bool {
         self.0.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }

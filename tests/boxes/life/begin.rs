@@ -59,7 +59,7 @@ fn returns_at_once() -> Result<(), Failed> {
         "id=$(\"$@\" run -d -- sh -c 'while :; do echo more; echo errors >&2; sleep 0.1; done' 2>&1); echo \"[$id]\"";
     let mut started = outcome(Running::start(&mut script(text, &[])));
     let kept = Kept(started.out.trim_matches(['[', ']', '\n']).into());
-    started.code = i32::from(kept.id().len() != 12 || begun.elapsed() > Duration::from_secs(5));
+    started.code = i32::from(kept.id().len() != 12 || begun.elapsed() > crate::nsctl::patience());
     must(started.code == 0, "the id at once", &started)?;
     until("it still runs", || kept.shown("state") == "running")
 }
@@ -119,8 +119,12 @@ fn beginnings() -> Result<(), Failed> {
 }
 
 fn removed_at_its_end() -> Result<(), Failed> {
-    let kept = Kept::shell(&["--rm", "--name", "brief"], "sleep 0.3; exit 9")?;
+    let scratch = Scratch::new("brief");
+    let script = format!("until test -e {}; do sleep 0.02; done; exit 9", scratch.path("go"));
+    let kept = Kept::shell(&["--rm", "--name", "brief"], &script)?;
     let waiting: Vec<Running> = (0..4).map(|_| crate::nsctl::spawn(&["wait", "brief"])).collect();
+    until("all wait", || waiting.iter().all(|one| one.has_open("pidfd")))?;
+    scratch.file("go", "");
     for one in waiting {
         let waited = outcome(one);
         must(waited.code == 0 && waited.out == "9\n", "each of four hears of it", &waited)?;

@@ -6,6 +6,7 @@ use libtest_mimic::Failed;
 
 use super::{Kept, refused, says, until};
 use crate::Case;
+use crate::host::Scratch;
 use crate::nsctl::{must, nsctl, outcome, own, spawn};
 
 pub(super) const CASES: &[(&str, Case)] = &[
@@ -25,7 +26,12 @@ pub(super) const CASES: &[(&str, Case)] = &[
 /// nsctl inside has always something to write down, and takes signals all the same.
 fn flood() -> Result<(), Failed> {
     for options in [&[][..], &["-t"], &["--log", "none"]] {
-        let kept = Kept::shell(options, "trap 'exit 9' HUP; while :; do yes & wait; done")?;
+        let scratch = Scratch::new("flood");
+        let ready = scratch.path("ready");
+        let script = format!("trap 'exit 9' HUP; touch {ready}; while :; do yes & wait; done");
+        let kept = Kept::shell(options, &script)?;
+        crate::cases::wait_for(&ready);
+        // So that much is written.
         std::thread::sleep(std::time::Duration::from_millis(200));
         let began = std::time::Instant::now();
         says(&["stop", "-s", "HUP", "-t", "60", kept.id()], 0, &format!("{}\n", kept.id()))?;
@@ -61,12 +67,12 @@ fn stop() -> Result<(), Failed> {
     drop(kept);
     // Of the words, the container's own, the image's.
     for (options, stop, wanted, code) in [
-        (&[][..], &["stop", "-t", "1", "s"][..], "ready\ngot TERM\n", "137\n"),
-        (&[], &["stop", "-t", "1", "-s", "USR1", "s"], "ready\ngot USR1\n", "137\n"),
-        (&["--stop-signal", "INT", "--stop-timeout", "1"], &["stop", "s"], "ready\ngot INT\n", "137\n"),
+        (&[][..], &["stop", "-t", "2", "s"][..], "ready\ngot TERM\n", "137\n"),
+        (&[], &["stop", "-t", "2", "-s", "USR1", "s"], "ready\ngot USR1\n", "137\n"),
+        (&["--stop-signal", "INT", "--stop-timeout", "2"], &["stop", "s"], "ready\ngot INT\n", "137\n"),
         (&["--stop-signal", "SIGUSR2"], &["stop", "--time=0", "s"], "", "137\n"),
-        (&["--stop-signal", "QUIT"], &["stop", "-s", "1", "-t", "1", "s"], "ready\ngot HUP\n", "137\n"),
-        (&["--stop-timeout", "1"], &["restart", "s"], "ready\ngot TERM\nready\n", ""),
+        (&["--stop-signal", "QUIT"], &["stop", "-s", "1", "-t", "2", "s"], "ready\ngot HUP\n", "137\n"),
+        (&["--stop-timeout", "2"], &["restart", "s"], "ready\ngot TERM\nready\n", ""),
     ] {
         let kept = sturdy("s", options, "never")?;
         let took = timed(stop)?;
@@ -172,10 +178,13 @@ fn pause() -> Result<(), Failed> {
     says(&["pause", "p"], 0, "p\n")?;
     assert_eq!(kept.shown("state"), "paused");
     assert!(kept.inspected().contains(r#""status":"paused","running":true,"paused":true"#));
-    let before = nsctl(&["logs", "p"]).out;
-    std::thread::sleep(Duration::from_millis(200));
-    // What was in the pipe may have been written down meanwhile.
-    let before = if before == nsctl(&["logs", "p"]).out { before } else { nsctl(&["logs", "p"]).out };
+    let mut before = String::new();
+    // What was in the pipe is written down meanwhile.
+    until("it stands still", || {
+        before = nsctl(&["logs", "p"]).out;
+        std::thread::sleep(Duration::from_millis(200));
+        before == nsctl(&["logs", "p"]).out
+    })?;
     std::thread::sleep(Duration::from_millis(200));
     let still = nsctl(&["logs", "p"]);
     must(still.out == before, "it stands still", &still)?;

@@ -70,7 +70,17 @@ fn bytes() -> Result<(), Failed> {
 }
 
 fn parts() -> Result<(), Failed> {
-    let kept = Kept::shell(&["--name", "p"], "for i in 1 2 3 4; do echo $i; sleep 0.1; done; printf 5; sleep 600")?;
+    let scratch = Scratch::new("parts");
+    let next = scratch.path("next");
+    // Each line is written when the one before is in the log, so that no two have one time.
+    let script = format!(
+        "for i in 1 2 3 4; do echo $i; until test -e {next}$i; do sleep 0.02; done; sleep 0.1; done; printf 5; sleep 600"
+    );
+    let kept = Kept::shell(&["--name", "p"], &script)?;
+    for number in 1..5 {
+        kept.said(&format!("{number}\n"))?;
+        scratch.file(&format!("next{number}"), "");
+    }
     kept.said("5")?;
     for (number, wanted) in [
         ("0", ""),
@@ -131,9 +141,11 @@ fn follow() -> Result<(), Failed> {
     until("it ends", || lines.next().is_none())?;
     assert_eq!(outcome(following).code, 0);
     says(&["start", "f"], 0, "f\n")?;
-    let following = spawn(&["logs", "-f", "-n", "0", "f"]);
-    std::thread::sleep(Duration::from_millis(300));
+    let mut following = spawn(&["logs", "-f", "-n", "0", "f"]);
+    let mut lines = BufReader::new(following.stdout()).lines().map_while(Result::ok);
+    assert_eq!(lines.next().as_deref(), Some("tick"));
     says(&["rm", "-f", "f"], 0, "f\n")?;
+    until("it ends", || lines.next().is_none())?;
     let ended = outcome(following);
     must(ended.code == 0, "the end of one that is removed", &ended)?;
     drop(kept);
@@ -182,9 +194,15 @@ fn rotation() -> Result<(), Failed> {
 
 /// Forty times the log's size, as fast as it goes, to a reader who takes a nap now and then.
 fn follow_rotation() -> Result<(), Failed> {
-    let script = "sleep 0.3; i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done";
-    let _kept = Kept::shell(&["--name", "r", "--log-size", "16k"], script)?;
+    let scratch = Scratch::new("follow");
+    let script = format!(
+        "until test -e {}; do sleep 0.02; done; i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done",
+        scratch.path("go")
+    );
+    let _kept = Kept::shell(&["--name", "r", "--log-size", "16k"], &script)?;
     let mut following = spawn(&["logs", "-f", "r"]);
+    until("it follows", || following.has_open("inotify"))?;
+    scratch.file("go", "");
     let mut text = Vec::new();
     let mut stream = following.stdout();
     let mut bytes = vec![0; 16384];

@@ -87,7 +87,7 @@ fn restarting() -> Result<(), Failed> {
     let kept = waits("r")?;
     let begun = Instant::now();
     says(&["stop", "r"], 0, "r\n")?;
-    must(begun.elapsed() < Duration::from_secs(3), "at once", &nsctl(&["ps", "-a"]))?;
+    must(begun.elapsed() < Duration::from_secs(9), "at once", &nsctl(&["ps", "-a"]))?;
     assert_eq!(kept.shown("state"), "exited (8)");
     says(&["wait", "r"], 0, "8\n")?;
     let count = restarts(&kept);
@@ -115,7 +115,7 @@ fn restarting() -> Result<(), Failed> {
 }
 
 fn stopped() -> Result<(), Failed> {
-    for words in [&["stop", "-t", "5", "s"][..], &["kill", "s"]] {
+    for words in [&["stop", "-t", "60", "s"][..], &["kill", "s"]] {
         let kept = Kept::shell(&["--name", "s", "--restart", "always"], "exec sleep 60")?;
         says(words, 0, "s\n")?;
         let waited = nsctl(&["wait", "s"]);

@@ -84,8 +84,11 @@ fn remove_and_start() -> Result<(), Failed> {
 
 /// ps and inspect lock for a moment what has ended: that is no reason for others to fail.
 fn looking() -> Result<(), Failed> {
-    let text = "while :; do \"$@\" ps -a; \"$@\" inspect look; done >/dev/null 2>&1";
-    let lookers: Vec<_> = (0..3).map(|_| crate::nsctl::Running::start(&mut crate::host::script(text, &[]))).collect();
+    let scratch = crate::host::Scratch::new("looking");
+    let on = scratch.file("on", "");
+    let text = format!("while test -e {on}; do \"$@\" ps -a; \"$@\" inspect look; done >/dev/null 2>&1");
+    let lookers: Vec<_> =
+        (0..3).map(|_| crate::nsctl::Running::start(&mut crate::host::script(&text, &[]))).collect();
     let done = (0..30).try_for_each(|round| {
         let kept = Kept::shell(&["--name", "look"], "true")?;
         for (words, out) in [
@@ -100,9 +103,9 @@ fn looking() -> Result<(), Failed> {
         std::mem::forget(kept);
         Ok(())
     });
-    drop(lookers);
-    // What they were at when they were killed.
-    std::thread::sleep(Duration::from_millis(100));
+    // They end when they are through with what they are at.
+    std::fs::remove_file(on)?;
+    lookers.into_iter().map(outcome).for_each(drop);
     done
 }
 

@@ -65,7 +65,7 @@ fn session() -> Result<(), Failed> {
     made(&mut session, root.path(), &scratch)?;
     used(&mut session, &scratch)?;
     stopped(&mut session)?;
-    created(&mut session, root.path())?;
+    created(&mut session, root.path(), &scratch)?;
     restarted(&mut session)?;
     changed(&mut session)?;
     watched(&mut session, root.path())?;
@@ -162,7 +162,7 @@ fn stopped(session: &mut Session) -> Result<(), Failed> {
     session.has("inspect web", r#""exit_code":137,"signal":9"#)
 }
 
-fn created(session: &mut Session, root: &str) -> Result<(), Failed> {
+fn created(session: &mut Session, root: &str, scratch: &Scratch) -> Result<(), Failed> {
     let made = session.run(&format!("create --name job --rootfs {root} -- sh -c 'echo worked; exit 5'"));
     must(made.code == 0 && made.out.len() == 13, "create", &made)?;
     session.has("ps -a --format name,state", "job\tcreated\n")?;
@@ -177,9 +177,14 @@ fn created(session: &mut Session, root: &str) -> Result<(), Failed> {
     session.fails("start broken", 1, "/no/such")?;
     session.says("rm broken", "broken\n")?;
     session.fails("run -d -- /no/such", 127, "/no/such")?;
-    let brief = session.run("run -d --rm --name brief -- sh -c 'sleep 0.2; exit 6'");
+    let script = format!("until test -e {}; do sleep 0.02; done; exit 6", scratch.path("go"));
+    let brief = session.run(&format!("run -d --rm --name brief -- sh -c '{script}'"));
     must(brief.code == 0, "run --rm", &brief)?;
-    session.says("wait brief", "6\n")?;
+    let waiting = session.begin("wait brief");
+    until("it waits", || waiting.has_open("pidfd"))?;
+    scratch.file("go", "");
+    let waited = outcome(waiting);
+    must(waited.code == 0 && waited.out == "6\n", "wait", &waited)?;
     until("it is gone", || !nsctl(&["ps", "-a"]).out.contains("brief"))
 }
 
@@ -226,7 +231,9 @@ fn watched(session: &mut Session, root: &str) -> Result<(), Failed> {
     shown("healthy")?;
     session.has("ps --format json", r#""health":"healthy""#)?;
     session.has("inspect ill", r#""health":{"status":"healthy","failing_streak":0,"exit_code":0"#)?;
-    session.has("events --since 1h --until 0s -f container=ill -f event=health_status", "health=healthy")?;
+    // It is told after it is shown.
+    let told = "events --since 1h --until 0s -f container=ill -f event=health_status";
+    until("it is told", || session.run(told).out.contains("health=healthy"))?;
     session.steps += 1;
     let typed = with_input(&["attach", "ill"], "one\ntwo\n");
     must(typed.code == 7 && typed.out == "got one\ngot two\n", "attach, to the end of its input", &typed)?;
