@@ -4,7 +4,7 @@ ARCH   ?= x86_64
 TARGET := $(if $(filter armv7,$(ARCH)),armv7-unknown-linux-musleabihf,$(if $(filter riscv64 riscv64gc,$(ARCH)),riscv64gc-unknown-linux-musl,$(ARCH)-unknown-linux-musl))
 NSCTL  := target/$(TARGET)/release/nsctl
 # The most that `make size` lets the binary have, in bytes.
-SIZE_BUDGET ?= 976000
+SIZE_BUDGET ?= 973000
 
 # What `make qemu-test` boots: see tools/qemu/test.sh --help. IMAGES is a directory whose contents go to /images in the guest: roots
 # that tools/root-images makes, since the guest has no tools to make them.

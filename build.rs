@@ -9,12 +9,13 @@ use miniz_oxide::deflate::compress_to_vec;
 
 #[path = "src/linux/caps/names.rs"]
 mod capabilities;
-#[allow(dead_code)] // The program has more use for it than this one.
 #[path = "src/seccomp/default.rs"]
 mod default;
-#[allow(dead_code)]
+#[allow(dead_code)] // The program has more use for it than this one.
 #[path = "src/seccomp/names.rs"]
 mod names;
+#[path = "src/seccomp/numbers.rs"]
+mod numbers;
 #[path = "src/seccomp/pack.rs"]
 mod pack;
 #[allow(dead_code)]
@@ -36,17 +37,18 @@ fn output(name: &str, bytes: &[u8]) {
     fs::write(Path::new(&std::env::var("OUT_DIR").unwrap()).join(name), bytes).unwrap();
 }
 
-/// The names of system calls, and the filter of a command with the usual capabilities.
+/// The names of system calls, and the default filter.
 fn seccomp() {
     println!("cargo:rerun-if-changed=src/seccomp");
     println!("cargo:rerun-if-changed=Cargo.lock");
     let architectures = names::architectures(&std::env::var("CARGO_CFG_TARGET_ARCH").unwrap());
     let defaults = fs::read_to_string("src/seccomp/default.txt").unwrap();
-    let packed = pack::pack(&pack::source(), architectures, &defaults, &capabilities::NAMES);
+    let packed = pack::pack(&pack::source(), architectures);
     let names = names::Names::unpack(&packed).expect("it reads what it wrote");
-    let program = default::program(architectures, &names, default::USUAL).expect("it is short enough");
+    let classes = default::classes(&defaults, &capabilities::NAMES);
+    let (program, open) = default::program(architectures, &names, &classes).expect("it is short enough");
     output("seccomp.names", &compress_to_vec(&packed, 10));
-    output("seccomp.bpf", &program::bytes(&program));
+    output("seccomp.bpf", &default::packed(&program, &open));
 }
 
 fn commit() -> Option<String> {

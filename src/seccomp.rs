@@ -1,11 +1,10 @@
 //! Which system calls a container's processes may make: the filters of seccomp(2).
 //!
-//!     default.txt, default.rs ─┐                    build.rs: for the usual capabilities; else at the start
-//!                              ├─▶ rules ─▶ program (a tree over ranges of numbers, per architecture) ─▶ seccomp(2)
-//!     a profile's JSON (oci) ──┘
+//!     default.txt, default.rs: build.rs ─▶ a program with verdicts that capabilities decide at the start ─┐
+//!                                                                                                        ├─▶ seccomp(2)
+//!     a profile's JSON (oci) ─▶ rules ─▶ program (a tree over ranges of numbers, per architecture) ───────┘
 //!                   names: numbers per architecture, packed by build.rs from the kernel's headers
 
-use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 
 use miniz_oxide::inflate::decompress_to_vec;
@@ -14,9 +13,10 @@ use rustix::io::Errno;
 use crate::error::Result;
 use crate::linux::sys::seccomp as sys;
 use names::{Architecture, Names};
+use program::{ALLOW, ERRNO, KILL_PROCESS};
 
-mod default;
 mod names;
+mod numbers;
 mod oci;
 mod program;
 
@@ -24,7 +24,7 @@ mod program;
 #[derive(Debug, PartialEq)]
 pub(crate) struct Filter {
     /// struct sock_filter, one after the other.
-    program: Cow<'static, [u8]>,
+    program: Vec<u8>,
     /// SECCOMP_FILTER_FLAG_*
     flags: u32,
     listener: Option<Listener>,
@@ -42,8 +42,8 @@ pub(crate) const NEEDS: &str = "seccomp filters need a kernel with CONFIG_SECCOM
 
 const ARCHITECTURES: &[Architecture] = names::architectures(std::env::consts::ARCH);
 
-/// For the usual capabilities.
-static USUAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/seccomp.bpf"));
+/// What default.rs packed.
+static DEFAULT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/seccomp.bpf"));
 
 fn names() -> Names {
     let packed = decompress_to_vec(include_bytes!(concat!(env!("OUT_DIR"), "/seccomp.names")));
@@ -53,12 +53,15 @@ fn names() -> Names {
 impl Filter {
     /// What holds if nobody says otherwise. `capabilities` are those that the container may have, as bits.
     pub(crate) fn default(capabilities: u64) -> Self {
-        let program = if (capabilities ^ default::USUAL) & default::MATTER == 0 {
-            Cow::Borrowed(USUAL)
-        } else {
-            let program = default::program(ARCHITECTURES, &names(), capabilities).unwrap_or_default();
-            Cow::Owned(program::bytes(&program))
-        };
+        let (open, program) = DEFAULT[1..].split_at(9 * usize::from(DEFAULT[0]));
+        let mut program = program.to_vec();
+        program::decide(&mut program, |number| {
+            match open.get(9 * number..).and_then(|rest| rest.first_chunk::<9>()) {
+                Some([needed @ .., _]) if u64::from_le_bytes(*needed) & capabilities != 0 => ALLOW,
+                Some([.., errno]) => ERRNO | u32::from(*errno),
+                None => KILL_PROCESS,
+            }
+        });
         Self { program, flags: sys::SPEC_ALLOW, listener: None }
     }
 
@@ -96,7 +99,7 @@ impl Filter {
         let [path, metadata] =
             self.listener.as_ref().map_or(["", ""], |listener| [&*listener.path, &*listener.metadata]);
         let texts = [path.as_bytes(), b"\0", metadata.as_bytes(), b"\0"];
-        [&self.flags.to_le_bytes(), &*texts.concat(), &*self.program].concat()
+        [&self.flags.to_le_bytes(), &*texts.concat(), &self.program].concat()
     }
 
     /// None: it was not saved by this program.
@@ -106,14 +109,14 @@ impl Filter {
         let mut text = || String::from_utf8(parts.next()?.to_vec()).ok();
         let (path, metadata) = (text()?, text()?);
         let listener = Some(Listener { path, metadata }).filter(|listener| !listener.path.is_empty());
-        Some(Self { program: Cow::Owned(parts.next()?.to_vec()), flags: u32::from_le_bytes(*flags), listener })
+        Some(Self { program: parts.next()?.to_vec(), flags: u32::from_le_bytes(*flags), listener })
     }
 }
 
 /// A profile, for a command with few capabilities and with all; or what was saved of one.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn survives(bytes: &[u8]) {
-    for capabilities in [0, default::USUAL, u64::MAX] {
+    for capabilities in [0, crate::linux::caps::DEFAULT, u64::MAX] {
         let Ok(filter) = Filter::profile(bytes, capabilities) else { continue };
         assert!(program::is_sound(&filter.program) && Filter::restore(&filter.save()).as_ref() == Some(&filter));
     }
@@ -122,6 +125,8 @@ pub(crate) fn survives(bytes: &[u8]) {
     }
 }
 
+#[cfg(test)]
+mod default;
 #[cfg(test)]
 #[allow(dead_code)] // build.rs needs the rest
 mod pack;

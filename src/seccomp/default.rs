@@ -1,29 +1,24 @@
-//! The profile that holds where nobody named another one. `default.txt` says who may make which call; here is what the arguments
-//! must be, and how that becomes a program. build.rs uses this file, too: a start with the usual capabilities compiles nothing.
+//! The profile that holds where nobody named another one, for build.rs alone: `default.txt` says who may make which call; here is what
+//! the arguments must be, and how that becomes a program for everybody. What a call needs capabilities for is left open in it, and
+//! [`program::decide`](super::program::decide)d at the start: nothing is compiled then.
 
 use super::names::{Architecture, Names};
+use super::numbers::by_audit;
 use super::program::{
-    ALLOW, Compare, Condition, ENOSYS, EPERM, ERRNO, Gap, Instruction, KILL_PROCESS, Range, Rule, Rules, compile,
-    ranges,
+    ALLOW, Compare, Condition, ENOSYS, EPERM, ERRNO, Instruction, OPEN, Rule, Rules, bytes, compile,
 };
 
-/// The capabilities that a command has if nobody says otherwise, as bits: those of docker.
-pub(crate) const USUAL: u64 = {
-    // CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP
-    let numbers = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];
-    let (mut bits, mut at) = (0, 0);
-    while at < numbers.len() {
-        bits |= 1 << numbers[at];
-        at += 1;
-    }
-    bits
-};
-
-/// Those of which default.txt speaks.
-pub(crate) const MATTER: u64 = 0xc4_06ff_0004;
+/// Who may make a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Class {
+    /// Whoever has one of these capabilities, as bits; all bits: everybody.
+    pub(crate) capabilities: u64,
+    /// What everybody else gets.
+    pub(crate) errno: u8,
+}
 
 /// CAP_SYS_ADMIN, whose owner may make namespaces.
-const SYS_ADMIN: u64 = 1 << 21;
+const NAMESPACES: Class = Class { capabilities: 1 << 21, errno: EPERM as u8 };
 
 /// CLONE_NEW* of clone(2): mount, cgroup, UTS, IPC, user, PID and network namespaces. The bit of a new time namespace is one of the
 /// exit signal there.
@@ -48,13 +43,13 @@ fn allow(conditions: Vec<Condition>) -> Rule {
     Rule { conditions, verdict: ALLOW }
 }
 
-/// What holds for a call that everybody may make.
-fn arguments(name: &str, capabilities: u64) -> Rules {
+/// What holds for a call that everybody may make. `namespaces` is the verdict on those who want some.
+fn arguments(name: &str, namespaces: u32) -> Rules {
     let deny = Rule::always(ERRNO | EPERM);
     match name {
-        "clone" if capabilities & SYS_ADMIN == 0 => {
+        "clone" => {
             let flags = Condition { argument: 0, mask: NEW_NAMESPACES, compare: Compare::Equal, value: 0 };
-            vec![allow(vec![flags]), deny]
+            vec![allow(vec![flags]), Rule::always(namespaces)]
         }
         "socket" => {
             let range = |(from, end)| allow(vec![low(0, Compare::GreaterOrEqual, from), low(0, Compare::Less, end)]);
@@ -72,58 +67,69 @@ fn arguments(name: &str, capabilities: u64) -> Rules {
     }
 }
 
-/// What holds for a call.
-pub(crate) fn rules(names: &Names, call: usize, capabilities: u64) -> Rules {
-    let class = names.class(call);
-    if class.capabilities & capabilities == 0 && class.capabilities != u64::MAX {
-        return vec![Rule::always(ERRNO | u32::from(class.errno))];
-    }
-    arguments(names.name(call), capabilities)
-}
-
-/// The program for whoever may have these capabilities. A number that is not in the tables is a call that is newer than they are, or
-/// none: ENOSYS.
-pub(crate) fn program(architectures: &[Architecture], names: &Names, capabilities: u64) -> Option<Vec<Instruction>> {
-    let gaps = |architecture: usize| vec![(architectures[architecture].base, ERRNO | ENOSYS)];
-    compile(&by_audit(architectures, names, |_| true, gaps, |call, _| Some(rules(names, call, capabilities))))
-}
-
-/// All numbers of one AUDIT_ARCH_*.
-struct Numbers {
-    audit: u32,
-    gaps: Vec<Gap>,
-    calls: Vec<(u32, Rules)>,
-}
-
-/// The ranges of each AUDIT_ARCH_*. `runs`: whether programs of this architecture may run; `gaps`: what holds for its numbers where
-/// no call is, from its base up; `rules` are those of a call there, which may be none: as if it were not there.
-pub(crate) fn by_audit(
+/// The program, and the classes that it leaves open, in the order of their numbers. `classes` are those of [`classes`]. A number that
+/// is not in the tables is a call that is newer than they are, or none: ENOSYS.
+pub(crate) fn program(
     architectures: &[Architecture],
     names: &Names,
-    runs: impl Fn(usize) -> bool,
-    gaps: impl Fn(usize) -> Vec<Gap>,
-    rules: impl Fn(usize, usize) -> Option<Rules>,
-) -> Vec<(u32, Vec<Range>)> {
-    let mut all: Vec<Numbers> = Vec::new();
-    for (index, architecture) in architectures.iter().enumerate() {
-        if all.last().is_none_or(|one| one.audit != architecture.audit) {
-            if !runs(index) {
-                continue;
+    classes: &[(&str, Class)],
+) -> Option<(Vec<Instruction>, Vec<Class>)> {
+    let mut open = vec![NAMESPACES];
+    let all: Vec<Rules> = (0..names.count())
+        .map(|call| {
+            let name = names.name(call);
+            match classes.iter().find(|(known, _)| *known == name).map(|(_, class)| *class) {
+                Some(Class { capabilities: u64::MAX, .. }) => arguments(name, OPEN),
+                Some(class) if class.capabilities != 0 => {
+                    let number = open.iter().position(|known| *known == class).unwrap_or_else(|| {
+                        open.push(class);
+                        open.len() - 1
+                    });
+                    vec![Rule::always(OPEN | number as u32)]
+                }
+                refused => vec![Rule::always(ERRNO | refused.map_or(EPERM, |class| u32::from(class.errno)))],
             }
-            all.push(Numbers { audit: architecture.audit, gaps: Vec::new(), calls: Vec::new() });
-        }
-        let Some(Numbers { gaps: all_gaps, calls, .. }) = all.last_mut() else { continue };
-        if runs(index) {
-            all_gaps.extend(gaps(index));
-            for call in 0..names.count() {
-                let Some(number) = names.number(call, index) else { continue };
-                calls.extend(rules(call, index).map(|rules| (number + architecture.base, rules)));
+        })
+        .collect();
+    let gaps = |architecture: usize| vec![(architectures[architecture].base, ERRNO | ENOSYS)];
+    let ranges = by_audit(architectures, names, |_| true, gaps, |call, _| Some(all[call].clone()));
+    Some((compile(&ranges)?, open))
+}
+
+/// What `Filter::default` reads: how many classes are open; of each its capabilities and its errno; the program.
+pub(crate) fn packed(program: &[Instruction], open: &[Class]) -> Vec<u8> {
+    let mut packed = vec![open.len() as u8];
+    for class in open {
+        packed.extend(class.capabilities.to_le_bytes());
+        packed.push(class.errno);
+    }
+    packed.extend(bytes(program));
+    packed
+}
+
+/// What `default.txt` says of each name. `capabilities` are the names of all, in the order of their numbers.
+pub(crate) fn classes<'a>(defaults: &'a str, capabilities: &[&str]) -> Vec<(&'a str, Class)> {
+    let mut classes: Vec<(&'a str, Class)> = Vec::new();
+    for line in defaults.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (who, names) = line.split_once(": ").expect("a line of default.txt says who may");
+        for name in names.split(' ') {
+            let at = classes.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+                classes.push((name, Class { capabilities: 0, errno: 1 }));
+                classes.len() - 1
+            });
+            let class = &mut classes[at].1;
+            match who {
+                "all" => class.capabilities = u64::MAX,
+                "ENOSYS" => class.errno = 38,
+                who => {
+                    let bit = capabilities
+                        .iter()
+                        .position(|name| *name == who)
+                        .unwrap_or_else(|| panic!("no capability {who}"));
+                    class.capabilities |= 1 << bit;
+                }
             }
-        } else {
-            // -1 is what a tracer sets to skip a call.
-            let skipped = all_gaps.last().map_or(KILL_PROCESS, |(_, verdict)| *verdict);
-            all_gaps.extend([(architecture.base, KILL_PROCESS), (u32::MAX, skipped)]);
         }
     }
-    all.into_iter().map(|one| (one.audit, ranges(&one.gaps, one.calls))).collect()
+    classes
 }

@@ -1,5 +1,4 @@
-//! The names of system calls, their numbers on this processor and on those whose programs it runs, too, and who may make them by
-//! default. build.rs uses this file, too, and packs the tables from the constants of linux-raw-sys.
+//! The names of system calls, their numbers on this processor and on those whose programs it runs, too. build.rs uses this file, too, and packs the tables from the constants of linux-raw-sys.
 
 /// One of the architectures whose system calls a kernel takes.
 pub(crate) struct Architecture {
@@ -48,15 +47,6 @@ pub(crate) const fn architectures(processor: &str) -> &'static [Architecture] {
     }
 }
 
-/// Who may make a call, by default.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Class {
-    /// Whoever has one of these capabilities, as bits; all bits: everybody.
-    pub(crate) capabilities: u64,
-    /// What everybody else gets.
-    pub(crate) errno: u8,
-}
-
 pub(crate) struct Names {
     text: String,
     calls: Vec<Call>,
@@ -68,7 +58,6 @@ struct Call {
     /// Its name's place in the text.
     start: u16,
     length: u16,
-    class: Class,
     /// One per architecture.
     numbers: [u32; 3],
     /// The next call with the same hash.
@@ -89,23 +78,16 @@ fn hash(name: &[u8]) -> usize {
 impl Names {
     /// As [`pack`] made them.
     pub(crate) fn unpack(bytes: &[u8]) -> Option<Self> {
-        let (count, bytes) = bytes.split_first()?;
-        let (classes, bytes) = bytes.split_at_checked(usize::from(*count) * 9)?;
-        let class = |index: u8| {
-            let [mask @ .., errno] = classes.get(usize::from(index) * 9..)?.first_chunk::<9>()?;
-            Some(Class { capabilities: u64::from_le_bytes(*mask), errno: *errno })
-        };
         let end = bytes.windows(2).position(|pair| pair == [0, 0])?;
         let text = String::from_utf8(bytes[..end].to_vec()).ok()?;
-        let bytes = &bytes[end + 2..];
+        let columns = &bytes[end + 2..];
         let count = text.split('\0').count();
-        let (indexes, columns) = bytes.split_at_checked(count)?;
         let mut names = Self { calls: Vec::with_capacity(count), first: [NONE; 256], text: String::new() };
         let mut start = 0;
-        for (name, index) in text.split('\0').zip(indexes) {
+        for name in text.split('\0') {
             let slot = &mut names.first[hash(name.as_bytes())];
             let length = name.len() as u16;
-            let call = Call { start, length, class: class(*index)?, numbers: [u32::MAX; 3], next: *slot };
+            let call = Call { start, length, numbers: [u32::MAX; 3], next: *slot };
             *slot = names.calls.len() as u16;
             names.calls.push(call);
             start += length + 1;
@@ -133,10 +115,6 @@ impl Names {
     pub(crate) fn name(&self, call: usize) -> &str {
         let Call { start, length, .. } = self.calls[call];
         &self.text[usize::from(start)..][..usize::from(length)]
-    }
-
-    pub(crate) fn class(&self, call: usize) -> Class {
-        self.calls[call].class
     }
 
     /// Its number on the architecture that stands here in the list.

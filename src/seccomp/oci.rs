@@ -3,8 +3,8 @@
 
 use miniserde::json::Value;
 
-use super::default::by_audit;
 use super::names::{Architecture, Names};
+use super::numbers::by_audit;
 use super::program::{ALLOW, Compare, Condition, ENOSYS, EPERM, ERRNO, KILL_PROCESS, MOST, Rule, Rules, compile};
 use super::{Filter, Listener};
 use crate::error::{Error, Result};
@@ -309,7 +309,7 @@ pub(super) fn filter(text: &[u8], world: &World<'_>) -> Result<Filter> {
     };
     let ranges = by_audit(world.architectures, world.names, |architecture| runs[architecture], gaps, of_call);
     let program = compile(&ranges).ok_or_else(too_long)?;
-    Ok(Filter { program: super::program::bytes(&program).into(), flags, listener })
+    Ok(Filter { program: super::program::bytes(&program), flags, listener })
 }
 
 /// Who is asked, if anybody is.

@@ -1,11 +1,11 @@
 //! For build.rs alone: packs the tables of names.rs from the source of linux-raw-sys, which has the kernel's own headers of every
-//! architecture, and from default.txt.
+//! architecture.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::names::{Architecture, Class, NO_NUMBER};
+use super::names::{Architecture, NO_NUMBER};
 
 /// Where cargo has the source of linux-raw-sys: unpacked out of a registry, or vendored.
 pub(crate) fn source() -> PathBuf {
@@ -34,7 +34,7 @@ fn vendored() -> PathBuf {
 }
 
 /// What `Names::unpack` reads.
-pub(crate) fn pack(source: &Path, architectures: &[Architecture], defaults: &str, capabilities: &[&str]) -> Vec<u8> {
+pub(crate) fn pack(source: &Path, architectures: &[Architecture]) -> Vec<u8> {
     let tables: Vec<_> = architectures.iter().map(|architecture| table(source, architecture)).collect();
     let mut names: Vec<&str> = tables.iter().flatten().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
@@ -44,26 +44,8 @@ pub(crate) fn pack(source: &Path, architectures: &[Architecture], defaults: &str
         table.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
     };
     names.sort_by_key(|name| tables.iter().map(|table| number(table, name).unwrap_or(u32::MAX)).collect::<Vec<_>>());
-    let classes = classes(defaults, capabilities);
-    let mut kinds = vec![Class { capabilities: 0, errno: 1 }];
-    let indexes: Vec<u8> = names
-        .iter()
-        .map(|name| {
-            let class = classes.iter().find(|(known, _)| known == name).map_or(kinds[0], |(_, class)| *class);
-            kinds.iter().position(|kind| *kind == class).unwrap_or_else(|| {
-                kinds.push(class);
-                kinds.len() - 1
-            }) as u8
-        })
-        .collect();
-    let mut packed = vec![kinds.len() as u8];
-    for kind in &kinds {
-        packed.extend(kind.capabilities.to_le_bytes());
-        packed.push(kind.errno);
-    }
-    packed.extend(names.join("\0").bytes());
+    let mut packed = names.join("\0").into_bytes();
     packed.extend([0, 0]);
-    packed.extend(indexes);
     for table in &tables {
         let mut last = 0u16;
         for name in &names {
@@ -105,31 +87,4 @@ fn table(source: &Path, architecture: &Architecture) -> Vec<(String, u32)> {
         );
     }
     calls
-}
-
-/// What `default.txt` says of each name. `capabilities` are the names of all, in the order of their numbers.
-pub(crate) fn classes<'a>(defaults: &'a str, capabilities: &[&str]) -> Vec<(&'a str, Class)> {
-    let mut classes: Vec<(&'a str, Class)> = Vec::new();
-    for line in defaults.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let (who, names) = line.split_once(": ").expect("a line of default.txt says who may");
-        for name in names.split(' ') {
-            let at = classes.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
-                classes.push((name, Class { capabilities: 0, errno: 1 }));
-                classes.len() - 1
-            });
-            let class = &mut classes[at].1;
-            match who {
-                "all" => class.capabilities = u64::MAX,
-                "ENOSYS" => class.errno = 38,
-                who => {
-                    let bit = capabilities
-                        .iter()
-                        .position(|name| *name == who)
-                        .unwrap_or_else(|| panic!("no capability {who}"));
-                    class.capabilities |= 1 << bit;
-                }
-            }
-        }
-    }
-    classes
 }

@@ -1,10 +1,10 @@
 //! Programs are run by an interpreter of their own, and their verdicts compared with what the profile says.
 
-use super::default::{self, MATTER};
+use super::default;
 use super::names::{Architecture, Names};
 use super::oci::{World, filter};
 use super::program::*;
-use super::{ARCHITECTURES, Filter, Listener, USUAL, names, pack};
+use super::{ARCHITECTURES, DEFAULT, Filter, Listener, names};
 use crate::linux::caps;
 
 mod profiles;
@@ -67,60 +67,65 @@ fn verdict(filter: &Filter, architecture: usize, name: &str, arguments: [u64; 6]
 const REFUSED: u32 = ERRNO | EPERM;
 const ABSENT: u32 = ERRNO | ENOSYS;
 
-/// default.txt is read apart from its packed form.
+/// Every call of every architecture, for nobody's capabilities, the usual ones, all, and each that matters: alone, with the usual
+/// ones, and taken out of all.
 #[test]
 fn the_default_profile_says_what_its_text_says() {
-    let classes = pack::classes(include_str!("default.txt"), &caps::NAMES);
+    let classes = default::classes(include_str!("default.txt"), &caps::NAMES);
     let names = names();
-    for capabilities in [default::USUAL, 0, u64::MAX >> 1, default::USUAL | caps::by_name("SYS_TIME").unwrap()] {
-        let filter = Filter::default(capabilities);
-        for (index, Architecture { audit, base, name: architecture, .. }) in ARCHITECTURES.iter().enumerate() {
-            for number in 0..2000 {
-                let name = (0..names.count()).find(|call| names.number(*call, index) == Some(number));
-                let Some(name) = name.map(|call| names.name(call)) else {
-                    let call = Call { number: base + number, audit: *audit, arguments: [0; 6] };
-                    assert_eq!(run(&filter.program, call).0, ABSENT, "{architecture} {number}");
-                    continue;
-                };
-                let class = classes.iter().find(|(known, _)| *known == name).map(|(_, class)| *class);
-                let wanted = match class {
-                    None => REFUSED,
-                    Some(class) if class.capabilities == u64::MAX || class.capabilities & capabilities != 0 => ALLOW,
-                    Some(class) => ERRNO | u32::from(class.errno),
+    let needed = classes.iter().map(|(_, class)| class.capabilities).filter(|mask| *mask != u64::MAX);
+    let matter = needed.fold(0, |all, one| all | one);
+    assert_eq!(matter.count_ones(), 14, "{matter:x}");
+    let each = (0..64).map(|bit| 1 << bit).filter(|bit| matter & bit != 0);
+    let each = each.flat_map(|bit| [bit, caps::DEFAULT | bit, caps::DEFAULT & !bit, caps::KNOWN & !bit]);
+    for (index, Architecture { audit, base, name: architecture, .. }) in ARCHITECTURES.iter().enumerate() {
+        let class_of = |call| classes.iter().find(|(known, _)| *known == names.name(call)).map(|(_, class)| *class);
+        let of_number = |number| (0..names.count()).find(|call| names.number(*call, index) == Some(number));
+        let calls: Vec<_> = (0..2000).map(|number| (number, of_number(number))).collect();
+        for capabilities in [caps::DEFAULT, 0, caps::KNOWN, u64::MAX].into_iter().chain(each.clone()) {
+            let filter = Filter::default(capabilities);
+            for (number, call) in &calls {
+                let wanted = match call.map(class_of) {
+                    None => ABSENT,
+                    Some(None) => REFUSED,
+                    Some(Some(class)) if class.capabilities == u64::MAX => ALLOW,
+                    Some(Some(class)) if class.capabilities & capabilities != 0 => ALLOW,
+                    Some(Some(class)) => ERRNO | u32::from(class.errno),
                 };
                 // Such as those whose arguments matter allow.
-                let call = Call {
-                    number: base + number,
-                    audit: *audit,
-                    arguments: [u64::from(name == "socket"), 0, 0, 0, 0, 0],
-                };
-                assert_eq!(run(&filter.program, call).0, wanted, "{architecture} {name} {capabilities:x}");
+                let first = u64::from(call.is_some_and(|call| names.name(call) == "socket"));
+                let call = Call { number: base + number, audit: *audit, arguments: [first, 0, 0, 0, 0, 0] };
+                assert_eq!(run(&filter.program, call).0, wanted, "{architecture} {number} {capabilities:x}");
             }
         }
     }
-    let matter = classes.iter().map(|(_, class)| class.capabilities).filter(|mask| *mask != u64::MAX);
-    assert_eq!(matter.fold(0, |all, one| all | one), MATTER);
-    assert_eq!(default::USUAL, caps::DEFAULT);
 }
 
+/// What capabilities decide stands at the end of the program, and nothing of it is left open.
 #[test]
-fn what_is_built_in_is_what_would_be_compiled() {
-    let program = default::program(ARCHITECTURES, &names(), default::USUAL).unwrap();
-    assert!(bytes(&program) == USUAL);
-    let calls = [("read", 0), ("futex", 0), ("statx", 0), ("close_range", 0), ("ioctl", 0)];
-    for (name, architecture) in calls {
+fn what_is_built_in() {
+    let classes = default::classes(include_str!("default.txt"), &caps::NAMES);
+    let (program, open) = default::program(ARCHITECTURES, &names(), &classes).unwrap();
+    assert!(default::packed(&program, &open) == DEFAULT);
+    let usual = Filter::default(caps::DEFAULT).program;
+    for one in usual.chunks_exact(8) {
+        let k = u32::from_ne_bytes([one[4], one[5], one[6], one[7]]);
+        assert!(one[0] != 6 || [ALLOW, KILL_PROCESS, REFUSED, ABSENT].contains(&k), "{k:x}");
+    }
+    assert!(is_sound(&usual));
+    for name in ["read", "futex", "statx", "close_range", "ioctl"] {
         let names = names();
-        let number = names.number(names.find(name).unwrap(), architecture).unwrap();
-        let audit = ARCHITECTURES[architecture].audit;
-        let (verdict, steps) = run(USUAL, Call { number, audit, arguments: [0; 6] });
+        let number = names.number(names.find(name).unwrap(), 0).unwrap();
+        let audit = ARCHITECTURES[0].audit;
+        let (verdict, steps) = run(&usual, Call { number, audit, arguments: [0; 6] });
         assert!(verdict == ALLOW && steps < 20, "{name}: {steps}");
     }
 }
 
 #[test]
 fn arguments_that_the_default_profile_refuses() {
-    let usual = Filter::default(default::USUAL);
-    let admin = Filter::default(default::USUAL | caps::by_name("SYS_ADMIN").unwrap());
+    let usual = Filter::default(caps::DEFAULT);
+    let admin = Filter::default(caps::DEFAULT | caps::by_name("SYS_ADMIN").unwrap());
     let high = 0xdead_beef_0000_0000;
     for architecture in 0..ARCHITECTURES.len() {
         let of = |name, arguments| verdict(&usual, architecture, name, arguments);
@@ -158,7 +163,7 @@ fn arguments_that_the_default_profile_refuses() {
 
 #[test]
 fn calls_of_no_architecture() {
-    let usual = Filter::default(default::USUAL);
+    let usual = Filter::default(caps::DEFAULT);
     for audit in [0, 0x4000_0009, ARCHITECTURES[0].audit ^ 1] {
         let call = Call { number: 0, audit, arguments: [0; 6] };
         assert_eq!(run(&usual.program, call).0, KILL_PROCESS);
@@ -172,7 +177,7 @@ fn calls_of_no_architecture() {
 /// Where numbers of time are 64 bits wide on machines of 32 (docker-alpine #142, moby #40734).
 #[test]
 fn times_of_64_bits() {
-    let usual = Filter::default(default::USUAL);
+    let usual = Filter::default(caps::DEFAULT);
     let names = names();
     for architecture in 0..ARCHITECTURES.len() {
         let new = |name: &str| (name.ends_with("_time64") || name.ends_with("time64")) && name != "clock_settime64";
