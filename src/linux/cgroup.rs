@@ -283,7 +283,7 @@ pub(crate) fn remove(root: BorrowedFd<'_>, dir: &CStr) -> Result<(), Errno> {
 
 /// Removes the group above all containers' groups, if this was the last of them. While it is empty and locked, another container
 /// is about to be made in it, and will remove it in our place; or one that ends, too, found ours still there, and will not: so try
-/// again, for 0.4 seconds: whoever holds the lock may just have lost its processor.
+/// again, for a tenth of a second: whoever holds the lock may just have lost its processor. Not longer: any user can hold it.
 fn remove_parent(root: BorrowedFd<'_>) {
     // Of a directory's links two are its own; the others are of the directories in it. Asked first, since to be refused by rmdir(2)
     // takes the lock of all cgroups, for which all the others that end wait.
@@ -293,7 +293,7 @@ fn remove_parent(root: BorrowedFd<'_>) {
     }
     let mut wait = 100_000;
     while rustix::fs::flock(root, FlockOperation::NonBlockingLockExclusive).is_err() {
-        if !empty() || wait > 210_000_000 {
+        if !empty() || wait > 52_000_000 {
             return;
         }
         pause(wait);
