@@ -58,9 +58,11 @@ fn main() {
         Some("masked") => masked::exec(&args[2..]),
         _ => {}
     }
-    // Whoever started the tests may ignore it (nohup), and what is ignored at its start no shell can trap.
-    // SAFETY: the action is the kernel's own.
-    unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+    // Whoever started the tests may ignore them (nohup, or & of a script), and what is ignored at its start no shell can trap.
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGCHLD] {
+        // SAFETY: the action is the kernel's own.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
     let mut arguments = Arguments::from_args();
     // The leak check compares the whole machine, so one at a time.
     arguments.test_threads = Some(1);
