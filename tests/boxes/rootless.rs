@@ -557,7 +557,7 @@ fn packages() -> Result<(), Failed> {
     let archive =
         std::path::Path::new(&std::env::var("NSCTL_IMAGES").unwrap_or_default()).with_file_name("debian.tar");
     if !archive.is_file() || !has_helpers() {
-        println!("skipped: newuidmap is needed (package uidmap), and a Debian: tools/debian-root target/debian.tar");
+        println!("skipped: newuidmap is needed (package uidmap), and a Debian: make target/debian.tar");
         return Ok(());
     }
     let run = |args: &[&str]| {
