@@ -71,6 +71,7 @@ impl Filter {
         let kernel = uname.release().to_str().ok().and_then(oci::version).unwrap_or_default();
         oci::filter(text, &oci::World { architectures: ARCHITECTURES, names: &names(), capabilities, kernel })
     }
+
     pub(crate) fn listener(&self) -> Option<&Listener> {
         self.listener.as_ref()
     }

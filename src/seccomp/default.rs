@@ -17,7 +17,7 @@ pub(crate) struct Class {
     pub(crate) errno: u8,
 }
 
-/// CAP_SYS_ADMIN, whose owner may make namespaces.
+/// CAP_SYS_ADMIN, whose owner may make namespaces: the first that is open.
 const NAMESPACES: Class = Class { capabilities: 1 << 21, errno: EPERM as u8 };
 
 /// CLONE_NEW* of clone(2): mount, cgroup, UTS, IPC, user, PID and network namespaces. The bit of a new time namespace is one of the

@@ -1,4 +1,5 @@
-//! The names of system calls, their numbers on this processor and on those whose programs it runs, too. build.rs uses this file, too, and packs the tables from the constants of linux-raw-sys.
+//! The names of system calls, and their numbers on this processor and on those whose programs it runs, too. build.rs uses this file as
+//! well, and packs the tables from the constants of linux-raw-sys.
 
 /// One of the architectures whose system calls a kernel takes.
 pub(crate) struct Architecture {

@@ -101,7 +101,7 @@ fn the_default_profile_says_what_its_text_says() {
     }
 }
 
-/// What capabilities decide stands at the end of the program, and nothing of it is left open.
+/// It is what build.rs would make again, a start leaves no verdict open, and what most programs call is found soon.
 #[test]
 fn what_is_built_in() {
     let classes = default::classes(include_str!("default.txt"), &caps::NAMES);
